@@ -1,0 +1,240 @@
+"""What the host asks of a component. Nothing has to be inherited: any object with these methods will do."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from cfbench.specs import Task
+from cfbench.types import Batch, Code, Explanation, Images, Judged, Latents, Prediction, Targets, Truth, Values
+
+
+def _silent(_done: int, _total: int, _what: str) -> None:
+    """Report progress to nobody."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and how a component runs."""
+
+    #: Seed of everything random in this step; derive generators from it, never touch global random state.
+    seed: int
+    #: Scratch folder of this step. It survives a kill: put checkpoints here and resume from them.
+    folder: Path
+    device: str = "cpu"
+    precision: str = "float32"
+    #: `progress(done, total, what)`: call it often, it is throttled.
+    progress: Callable[[int, int, str], None] = _silent
+
+
+class Cases(Protocol):
+    """Cases of one split in a fixed order, with random access to their images."""
+
+    ids: tuple[str, ...]
+    patients: tuple[str, ...]
+    labels: Mapping[str, Values]
+
+    def __len__(self) -> int:
+        """Return the number of cases."""
+        ...
+
+    def batch(self, index: Sequence[int]) -> Batch:
+        """Return the cases at these positions, images included (float32 in [0, 1])."""
+        ...
+
+
+class Dataset(Protocol):
+    """Patients never cross splits."""
+
+    def cases(self, split: str) -> Cases:
+        """Return the cases of `"train"`, `"valid"` or `"test"`."""
+        ...
+
+
+@runtime_checkable
+class TruthDataset(Protocol):
+    """A dataset whose exact counterfactuals are known."""
+
+    def counterfactual(self, ids: Sequence[str], label: str, values: Values) -> Truth:
+        """Return, for each case, the image with `label` set to the value and everything else unchanged."""
+        ...
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Cases to learn from. Cases without the label, or with an excluded grade, are not among them."""
+
+    cases: Cases
+    #: The task's grade of each case.
+    grade: Values
+    #: Latent codes of the same cases, where the component works on codes.
+    z: Latents | None = None
+
+
+class Generator(Protocol):
+    """Learns images. Weights are saved as safetensors and JSON, never as a pickle."""
+
+    def fit(self, train: Cases, valid: Cases, context: Context) -> None:
+        """Learn without labels. Checkpoint into `context.folder` and resume from there."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` needs into an empty folder."""
+        ...
+
+    def load(self, folder: Path, context: Context) -> None:
+        """Restore a fitted generator onto `context.device`."""
+        ...
+
+
+@runtime_checkable
+class LatentGenerator(Generator, Protocol):
+    """A generator with a latent space: `decode(Code(encode(x), invert(x, z)))` gives x back, nearly."""
+
+    def encode(self, x: Images, context: Context) -> Latents:
+        """Return the semantic code of each image."""
+        ...
+
+    def invert(self, x: Images, z: Latents, context: Context) -> Mapping[str, Tensor]:
+        """Return what decoding needs beside z to give back x (x_T of a diffusion model); may be empty."""
+        ...
+
+    def draw(self, ids: Sequence[str], context: Context) -> Mapping[str, Tensor]:
+        """Draw the rest at random instead, each case's from `context.seed` and its id; may be empty."""
+        ...
+
+    def decode(self, code: Code, context: Context) -> Images:
+        """Return the images of codes, in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class SamplingGenerator(Generator, Protocol):
+    """A generator that draws new images."""
+
+    def sample(self, n: int, context: Context) -> Images:
+        """Draw n images, in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class EditingGenerator(Generator, Protocol):
+    """A generator that edits an image towards a prompt."""
+
+    def edit(self, x: Images, prompt: Sequence[str], strength: float, guidance: float, context: Context) -> Images:
+        """Return the edited images, in [0, 1]."""
+        ...
+
+
+class Attribution(Protocol):
+    """Explains: predicts with its own eyes, and answers targets with counterfactuals or heat maps."""
+
+    def fit(self, train: Labelled, context: Context) -> None:
+        """Learn the decision that it explains or moves along."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` needs into an empty folder."""
+        ...
+
+    def load(self, folder: Path, context: Context) -> None:
+        """Restore a fitted attribution."""
+        ...
+
+    def predict(self, batch: Batch, code: Code | None, context: Context) -> Prediction:
+        """Return its own score and grade of each case."""
+        ...
+
+    def explain(
+        self, generator: Generator | None, batch: Batch, code: Code | None, targets: Targets, context: Context
+    ) -> Explanation:
+        """Answer line by line; `batch`, `code` and `targets` are aligned."""
+        ...
+
+
+class Classifier(Protocol):
+    """A judge, or the classifier that is explained."""
+
+    def fit(self, train: Labelled, valid: Labelled, context: Context) -> None:
+        """Learn the task's grades. Checkpoint into `context.folder`."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` needs into an empty folder."""
+        ...
+
+    def load(self, folder: Path, context: Context) -> None:
+        """Restore a fitted classifier."""
+        ...
+
+    def judge(self, x: Images, context: Context) -> Judged:
+        """Return probabilities over the task's grades (in their order) and penultimate features."""
+        ...
+
+
+@dataclass(frozen=True)
+class View:
+    """What a metric reads: n aligned lines. Columns that the view does not have are None."""
+
+    name: str
+    task: Task | None
+    ids: tuple[str, ...]
+    patients: tuple[str, ...]
+    #: "ok", or why this line has no answer; the host gives failed lines the metric's worst value.
+    status: tuple[str, ...]
+    #: The factual image.
+    x: Images | None = None
+    #: The image under test: reconstruction, counterfactual or sample.
+    x_out: Images | None = None
+    #: The task's grade of the factual case; NaN where unknown.
+    grade: Values | None = None
+    #: The grade asked for.
+    target: Values | None = None
+    predicted: Prediction = field(default_factory=Prediction)
+    predicted_out: Prediction = field(default_factory=Prediction)
+    #: Exact counterfactuals of the lines.
+    truth: Truth | None = None
+    #: Judge name to its outputs on x and on x_out.
+    judged: Mapping[str, Judged] = field(default_factory=dict)
+    judged_out: Mapping[str, Judged] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of lines."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a set metric keeps of the real images: tensors whose first dimension is the case."""
+
+    tensors: Mapping[str, Tensor]
+
+
+class CaseMetric(Protocol):
+    """One number per line."""
+
+    def score(self, view: View, context: Context) -> Values:
+        """Return one value per line; NaN where it does not exist."""
+        ...
+
+
+class SetMetric(Protocol):
+    """One number per set of lines."""
+
+    def reference(self, view: View, context: Context) -> Reference:
+        """Return what is kept of the real images in `view.x`; called once per dataset if the spec says `reference`."""
+        ...
+
+    def compute(
+        self,
+        view: View,
+        reference: Reference | None,
+        weights: Float[Tensor, "r n"],
+        reference_weights: Float[Tensor, "r m"],
+        context: Context,
+    ) -> Values:
+        """Return the number under each row of non-negative line weights (row 0 is all ones); float64."""
+        ...

@@ -1,0 +1,128 @@
+"""Records: what a run found, one JSON line per cell, view and metric. Everything that people look at is made from them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from cfbench.errors import StoreError
+
+Status = Literal["ok", "undefined", "skipped", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One combination of a suite. A cell without attribution is about the generator alone."""
+
+    dataset: str
+    task: str | None
+    generator: str | None
+    attribution: str | None
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Return a readable name, such as `vertebra / fracture / dae / reflect / seed 0`."""
+        parts = [self.dataset, self.task, self.generator, self.attribution, f"seed {self.seed}"]
+        return " / ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a number took. Not part of the hashed result: it differs from run to run."""
+
+    seconds: float = 0.0
+    peak_mb: float = 0.0
+    host: str = ""
+    device: str = ""
+    finished: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One number, or the reason why there is none.
+
+    `status`: `ok`; `undefined` (n/a for this input, e.g. one class only); `skipped` (impossible or not available,
+    known before running); `failed` (something broke). The last three carry a `reason`.
+    """
+
+    suite: str
+    cell: Cell
+    metric: str
+    view: str
+    status: Status
+    reason: str = ""
+    value: float | None = None
+    #: 95 % interval.
+    low: float | None = None
+    high: float | None = None
+    #: How the interval was made: `bootstrap`, `jackknife` or `none`.
+    interval: str = "none"
+    #: Lines measured, of how many patients; `unit` is what was resampled: `patient` or `image`.
+    n: int = 0
+    patients: int = 0
+    unit: str = "patient"
+    #: Share of lines that have an answer.
+    coverage: float | None = None
+    direction: str = "none"
+    #: Store key of the `measure` step that made it.
+    key: str | None = None
+    notes: tuple[str, ...] = ()
+    cost: Cost = field(default_factory=Cost)
+
+    @property
+    def sha256(self) -> str:
+        """Return the digest of the result: everything but its cost."""
+        fields = {k: v for k, v in asdict(self).items() if k != "cost"}
+        return sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON, its digest included."""
+        return json.dumps({**asdict(self), "sha256": self.sha256}, sort_keys=True, allow_nan=False)
+
+
+def from_json(line: str) -> Record:
+    """Read one line. Raises StoreError if a field is missing or unknown, or the digest does not fit."""
+    try:
+        data: dict[str, Any] = json.loads(line)
+        digest = data.pop("sha256")
+        cell, cost = Cell(**data.pop("cell")), Cost(**data.pop("cost"))
+        record = Record(**{**data, "notes": tuple(data["notes"])}, cell=cell, cost=cost)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"not a cfbench record: {error!r}") from error
+    if record.sha256 != digest:
+        raise StoreError(f"record {record.cell.name} {record.metric}: its digest does not fit its content")
+    return record
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read a `records.jsonl`. Raises StoreError naming file and line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror}); is this the folder of a run?") from error
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(from_json(line))
+        except StoreError as error:
+            raise StoreError(f"{path}:{number}: {error}") from error
+    return records
+
+
+def records_digest(records: Iterable[Record]) -> str:
+    """Return one digest over all results, in a fixed order, independent of cost and of the order of completion."""
+    return sha256("".join(sorted(record.sha256 for record in records)).encode()).hexdigest()
+
+
+def flat_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings into dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            flat.update(flat_params(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,192 @@
+"""What plugins offer, as plain data: names, parameters, needs and provides.
+
+A spec names its implementation as a string (`"package.module:Name"`) that is imported only when a step runs, so that
+listing plugins and planning a suite never import torch. A spec's `params` is a frozen dataclass: every field typed,
+defaulted, and documented by `param(default, "help")`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Direction = Literal["higher", "lower", "none"]
+Interval = Literal["bootstrap", "jackknife", "none"]
+ViewName = Literal["probe", "reconstruction", "reconstruction-random", "sample", "counterfactual", "sweep"]
+
+
+def param(default: Any, help: str) -> Any:  # noqa: A002, ANN401 - reads as documentation; any type may be a default
+    """Declare a documented field of a params dataclass."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """Parameters of a component that has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asset:
+    """A file that somebody else publishes and that a component needs."""
+
+    #: File name; unique below its place.
+    name: str
+    url: str
+    #: `"md5:<hex>"` or `"sha256:<hex>"`; the hex may be the published prefix of the digest (8 or more characters).
+    checksum: str
+    #: Bytes, as far as known: shown before a download.
+    size: int | None = None
+    #: `"data"`: below the cfbench cache; `"torch"`: torch hub's checkpoint folder (`$TORCH_HOME/hub/checkpoints`).
+    place: Literal["data", "torch"] = "data"
+    #: A folder that the user named instead: nothing is downloaded into it.
+    root: Path | None = None
+    licence: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """What can be known of a dataset, with given parameters, without reading its images."""
+
+    #: Channels of an image: 1 (grey) or 3 (RGB).
+    channels: int
+    #: `(height, width)` or `(depth, height, width)` in pixels.
+    space: tuple[int, ...]
+    #: Label name to its ordered values.
+    labels: Mapping[str, tuple[float, ...]]
+    #: Changes whenever the data would: version and params of a phantom, checksums of files.
+    fingerprint: str
+    #: Whether there are images at all (a dataset of published latents has none).
+    images: bool = True
+    #: Whether exact counterfactuals are known (phantoms).
+    truth: bool = False
+    #: Whether patients are known. If not, every image counts as its own patient and the table says so.
+    patients: bool = True
+    #: Whether its images may be shown in a published gallery.
+    redistributable: bool = True
+    licence: str = ""
+    assets: tuple[Asset, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One question asked of a dataset's label, as the suite states it.
+
+    `positive` are the label values that count as positive; `exclude` those that take no part in fits and flips
+    (grade 1 of the vertebra papers); `grades` the ordered scale.
+    """
+
+    name: str
+    label: str
+    kind: Literal["binary", "ordinal"]
+    grades: tuple[float, ...]
+    positive: tuple[float, ...]
+    exclude: tuple[float, ...] = ()
+
+    def flip_target(self, grade: float) -> float:
+        """Return the nearest grade of the other class that takes part in fits (the minimal flip)."""
+        wanted = [g for g in self.grades if (g in self.positive) != (grade in self.positive) and g not in self.exclude]
+        return min(wanted, key=lambda g: (abs(g - grade), g))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What every offer has."""
+
+    name: str
+    #: `"package.module:Name"`, imported when a step runs.
+    factory: str
+    summary: str
+    params: type = NoParams
+    #: Preset name to parameter values; the first one is the default if it is called `default`.
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: Bumped by hand when results change; part of every cache key.
+    version: int = 1
+    citation: str = ""
+    #: Weights and other files that must be there before it runs.
+    assets: tuple[Asset, ...] = ()
+    #: Numbers of spatial dimensions it works on.
+    dims: tuple[int, ...] = (2, 3)
+    #: CPU threads that its heavy steps use when the machine has them.
+    threads: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """Factory: `(params) -> cfbench.protocols.Dataset`."""
+
+    #: `(params) -> DatasetInfo`, torch-free; raises DataError for impossible parameters.
+    describe: Callable[[Any], DatasetInfo]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSpec(Spec):
+    """Factory: `(params, data: DatasetInfo) -> cfbench.protocols.Generator`."""
+
+    #: `"latent"` (encode, invert, decode), `"sampling"` (sample), `"editing"` (edit).
+    provides: frozenset[Literal["latent", "sampling", "editing"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributionSpec(Spec):
+    """Factory: `(params, data: DatasetInfo, task: Task) -> cfbench.protocols.Attribution`."""
+
+    #: What it needs of its generator (`latent`, `sampling`, `editing`) or of the dataset (`images`, `truth`).
+    needs: frozenset[Literal["latent", "sampling", "editing", "images", "truth"]] = frozenset()
+    #: `"score"` (a score of the positive class for x), `"grade"` (a continuous grade for x), `"counterfactual"`, `"heat"`.
+    provides: frozenset[Literal["score", "grade", "counterfactual", "heat"]]
+    #: Kinds of target it can be asked for.
+    targets: frozenset[Literal["flip", "grade"]] = frozenset({"flip", "grade"})
+    #: Whether it learns from labelled cases first.
+    fits: bool = True
+
+    @property
+    def needs_generator(self) -> bool:
+        """Whether it is crossed with the generators; otherwise it is planned once."""
+        return bool(self.needs & {"latent", "sampling", "editing"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeSpec(Spec):
+    """Factory: `(params, data: DatasetInfo, task: Task) -> cfbench.protocols.Classifier`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec(Spec):
+    """Factory: `(params) -> cfbench.protocols.CaseMetric | cfbench.protocols.SetMetric`."""
+
+    #: `"case"`: one number per line, averaged by the host; `"set"`: one number per set of lines.
+    kind: Literal["case", "set"]
+    #: The views it is read on; a suite's cell gets it on each that the cell has.
+    views: tuple[ViewName, ...]
+    direction: Direction
+    unit: str = ""
+    #: Smallest and largest possible value; None = unbounded.
+    range: tuple[float | None, float | None] = (None, None)
+    #: Fewest lines for which the number means anything; fewer gives n/a.
+    minimum: int = 1
+    #: What a failed line counts as (case metrics).
+    worst: float | None = None
+    #: How its interval is made; both resample patients.
+    interval: Interval = "bootstrap"
+    #: `"truth"`, `"judge"`, `"score"`, `"grade"`: columns of the view that must be there.
+    needs: frozenset[Literal["truth", "judge", "score", "grade"]] = frozenset()
+    #: Whether it compares with a set of real images (then `reference` is called once per dataset).
+    reference: bool = False
+    #: Smallest image side in pixels; None = any.
+    smallest_side: int | None = None
+    #: What is to be typed instead when images are smaller than `smallest_side`.
+    small_hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorSpec(Spec):
+    """Factory: `(params) -> cfbench.execute.Executor`-like object (see its protocol)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandSpec:
+    """A verb of the command line beyond the core's. `factory` names a `click.Command`, imported when it is typed."""
+
+    name: str
+    factory: str
+    summary: str
