@@ -30,6 +30,7 @@ class Context:
     progress: Callable[[int, int, str], None] = _silent
 
 
+@runtime_checkable
 class Cases(Protocol):
     """Cases of one split in a fixed order, with random access to their images."""
 
@@ -46,6 +47,7 @@ class Cases(Protocol):
         ...
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """Patients never cross splits."""
 
@@ -74,6 +76,7 @@ class Labelled:
     z: Latents | None = None
 
 
+@runtime_checkable
 class Generator(Protocol):
     """Learns images. Weights are saved as safetensors and JSON, never as a pickle."""
 
@@ -129,6 +132,7 @@ class EditingGenerator(Generator, Protocol):
         ...
 
 
+@runtime_checkable
 class Attribution(Protocol):
     """Explains: predicts with its own eyes, and answers targets with counterfactuals or heat maps."""
 
@@ -155,6 +159,7 @@ class Attribution(Protocol):
         ...
 
 
+@runtime_checkable
 class Classifier(Protocol):
     """A judge, or the classifier that is explained."""
 
@@ -213,6 +218,7 @@ class Reference:
     tensors: Mapping[str, Tensor]
 
 
+@runtime_checkable
 class CaseMetric(Protocol):
     """One number per line."""
 
@@ -221,6 +227,7 @@ class CaseMetric(Protocol):
         ...
 
 
+@runtime_checkable
 class SetMetric(Protocol):
     """One number per set of lines."""
 

@@ -1,0 +1,5 @@
+"""`python -m cfbench`."""
+
+from cfbench.cli import main
+
+main()

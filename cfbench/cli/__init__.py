@@ -1,0 +1,3 @@
+"""The command line."""
+
+from cfbench.cli.main import main as main

@@ -1,0 +1,182 @@
+"""`cfbench run`: plan, run what is missing, show the tables."""
+
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cfbench import __version__
+from cfbench.cli.main import registry_of
+from cfbench.cli.session import device_of, make_executor, plan_with_assets, run_options
+from cfbench.errors import CfbenchError
+from cfbench.plan import Plan
+from cfbench.records import Record
+from cfbench.registry import Registry
+from cfbench.suite import read_suite
+
+_RUNS = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command()
+@click.argument("suite", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--runs", type=_RUNS, default=Path("runs"), show_default=True, help="Folder of the runs.")
+@run_options
+@click.pass_context
+def run(
+    ctx: click.Context,
+    suite: Path,
+    overrides: tuple[str, ...],
+    runs: Path,
+    offline: bool,
+    executor: str,
+    options: tuple[str, ...],
+    device: str,
+) -> int:
+    """Run a SUITE and show its tables.
+
+    Everything that is done is kept: the same command resumes a run that was stopped and re-uses what is there. Any
+    setting can be changed behind the suite, such as:
+
+    \b
+      cfbench run suites/vcf.yaml generators.dae.steps=500 cases=50
+      cfbench run suites/retina.yaml datasets.retina.root=/data/medmnist
+    """
+    from cfbench.execute import RunFolder
+
+    registry = registry_of(ctx)
+    read = read_suite(suite, registry, overrides)
+    folder = RunFolder.of(read, runs)
+    plan = plan_with_assets(read, str(suite), offline=offline)
+    return execute(plan, registry, folder, executor, options, device_of(device))
+
+
+def execute(
+    plan: Plan, registry: Registry, folder: Any, executor: str, options: Sequence[str], device: str, kept: Sequence[Record] = ()
+) -> int:
+    """Run a plan, tell the watchers, render the leaderboard, print the tables; return the exit code."""
+    from rich.console import Console
+
+    from cfbench.cli.display import make_display
+    from cfbench.cli.tables import print_tables
+    from cfbench.execute import Runner
+    from cfbench.places import store_folder
+    from cfbench.store import Store
+
+    console = Console()
+    report = lambda text: console.print(f"[yellow]warning[/] {text}", soft_wrap=True)  # noqa: E731 - a one-line echo
+    store, started = Store(store_folder()), time.time()
+    for remark in plan.remarks:
+        report(remark)
+    registry.notify("cfbench_run_started", report, plan=plan, folder=folder.path)
+    with make_display(console) as display:
+        runner = Runner(
+            plan=plan,
+            store=store,
+            folder=folder,
+            executor=_Lazy(registry, executor, options, device),
+            display=display,
+            device=device,
+            disabled=registry.disabled,
+            kept=tuple(kept),
+            on_record=lambda r: registry.notify("cfbench_record_written", report, record=r, folder=folder.path),
+        )
+        outcome = runner.run()
+    failed = sum(record.status == "failed" for record in outcome.records)
+    folder.write_gallery({cell: store.read(key) for cell, key in plan.galleries.items() if store.has(key)})
+    folder.write_run(_facts(plan, registry, device, started, 1 if failed else 0))
+    registry.notify("cfbench_run_finished", report, records=outcome.records, folder=folder.path)
+    print_tables(outcome.records, console)
+    _closing(outcome, failed, folder.path, time.time() - started, console)
+    return 1 if failed else 0
+
+
+class _Lazy:
+    """An executor that is built when the first job comes: a run that finds everything done starts nothing."""
+
+    def __init__(self, registry: Registry, name: str, options: Sequence[str], device: str) -> None:
+        self._make = lambda: make_executor(registry, name, options, device)
+        self._made: Any = None
+        registry.find("executors", name)
+
+    def submit(self, job: Any) -> None:
+        self._made = self._made or self._make()
+        self._made.submit(job)
+
+    def state(self, job: Any) -> Any:
+        return self._made.state(job)
+
+    def how_ended(self, job: Any) -> str:
+        return str(self._made.how_ended(job))
+
+    def close(self) -> None:
+        if self._made:
+            self._made.close()
+
+
+def _closing(outcome: Any, failed: int, folder: Path, seconds: float, console: Any) -> None:
+    """Print what was done, and where to look."""
+    from cfbench.execute.estimate import duration
+    from cfbench.leaderboard.site import build
+
+    numbers = sum(record.status == "ok" for record in outcome.records)
+    skipped = sum(record.status == "skipped" for record in outcome.records)
+    console.print(
+        f"{numbers} numbers, {skipped} skipped, {failed} failed; {outcome.computed} steps computed, "
+        f"{outcome.reused} re-used; {duration(seconds)}",
+        highlight=False,
+    )
+    try:
+        page = build([folder], folder / "leaderboard")
+    except (CfbenchError, OSError) as error:
+        console.print(f"the leaderboard page could not be made: {error}", markup=False)
+    else:
+        console.print(f"look at {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _facts(plan: Plan, registry: Registry, device: str, started: float, code: int) -> Mapping[str, Any]:
+    """Return what `run.json` says about a run."""
+    clock = "%Y-%m-%dT%H:%M:%SZ"
+    offers = [offer for of_kind in registry.offers.values() for offer in of_kind.values()]
+    packages = ("torch", "numpy", "scikit-learn")
+    return {
+        "suite": plan.suite.name,
+        "title": plan.suite.title,
+        "description": plan.suite.description,
+        "suite_hash": plan.suite.sha256,
+        "cfbench": __version__,
+        "plugins": {offer.distribution: offer.version for offer in offers},
+        "environment": {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "device": device,
+            **{name: _version(name) for name in packages},
+        },
+        "datasets": {
+            name: {
+                "use": component.spec.name,
+                "fingerprint": plan.info[name].fingerprint,
+                "licence": plan.info[name].licence,
+                "redistributable": plan.info[name].redistributable,
+            }
+            for name, component in plan.suite.datasets.items()
+        },
+        "started": time.strftime(clock, time.gmtime(started)),
+        "finished": time.strftime(clock, time.gmtime()),
+        "seconds": round(time.time() - started, 1),
+        "command": shlex.join(["cfbench", *sys.argv[1:]]),
+        "exit_code": code,
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,74 @@
+"""The folder of a run: the suite as it was resolved, records, pictures, job logs."""
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cfbench.errors import StoreError
+from cfbench.records import Cell, Record
+from cfbench.store import Artifact, write_atomically
+from cfbench.suite import Suite
+
+
+class RunFolder:
+    """`runs/<suite>/<hash>/`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.jobs = path / "jobs"
+        self.records = path / "records.jsonl"
+
+    @classmethod
+    def of(cls, suite: Suite, runs: Path) -> "RunFolder":
+        """Return the folder of a suite, made if need be. Raises StoreError if it cannot be written."""
+        folder = cls(runs / suite.name / suite.sha256[:12])
+        try:
+            folder.jobs.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=folder.path):
+                pass
+            write_atomically(folder.path / "suite.json", json.dumps(suite.config, indent=1))
+        except OSError as error:
+            raise StoreError(f"{folder.path} cannot be written: {error.strerror}; name another folder by --runs") from error
+        return folder
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the resolved suite that was run. Raises StoreError if this is no run folder."""
+        try:
+            config: Mapping[str, Any] = json.loads((self.path / "suite.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.path} is not the folder of a run (no readable suite.json in it)") from error
+        return config
+
+    def write_records(self, records: Iterable[Record]) -> None:
+        """Replace the records as a whole."""
+        write_atomically(self.records, "".join(record.to_json() + "\n" for record in records))
+
+    def write_run(self, facts: Mapping[str, Any]) -> None:
+        """Replace `run.json`."""
+        write_atomically(self.path / "run.json", json.dumps(facts, indent=1, sort_keys=True))
+
+    def write_gallery(self, galleries: Mapping[Cell, Artifact]) -> None:
+        """Replace the pictures as a whole: `gallery/index.json` and one folder per cell."""
+        draft = self.path / f".gallery-{uuid.uuid4().hex[:8]}"
+        draft.mkdir()
+        cells = []
+        for cell, artifact in galleries.items():
+            name = artifact.key.rpartition("-")[2][:12]
+            items = json.loads((artifact.folder / "items.json").read_text(encoding="utf-8"))
+            (draft / name).mkdir(exist_ok=True)
+            for picture in artifact.folder.glob("*.png"):
+                shutil.copyfile(picture, draft / name / picture.name)
+            for item in items["items"]:
+                item["images"] = {role: f"{name}/{file}" for role, file in item["images"].items()}
+            cells.append({**cell.__dict__, **items})
+        write_atomically(draft / "index.json", json.dumps({"cells": cells}))
+        final = self.path / "gallery"
+        if final.exists():
+            os.rename(final, draft / "old")  # noqa: PTH104 - Path.rename would refuse nothing more
+        draft.rename(final)
+        shutil.rmtree(final / "old", ignore_errors=True)

@@ -1,0 +1,37 @@
+"""From finished steps to records."""
+
+import json
+from collections.abc import Mapping
+
+from cfbench.plan import Measurement, Plan
+from cfbench.records import Cost, Record
+from cfbench.store import Store
+
+
+def record_of(measurement: Measurement, plan: Plan, store: Store, failed: Mapping[str, str]) -> Record:
+    """Return the record of a measurement: measured, or skipped or failed with its reason."""
+    common = {
+        "suite": plan.suite.name,
+        "cell": measurement.cell,
+        "metric": measurement.metric,
+        "view": measurement.view,
+        "direction": measurement.direction,
+    }
+    if measurement.key is None:
+        return Record(**common, status=_status(measurement), reason=measurement.reason)  # type: ignore[arg-type]
+    if measurement.key in failed:
+        return Record(**common, status="failed", reason=failed[measurement.key])  # type: ignore[arg-type]
+    artifact = store.read(measurement.key)
+    result = json.loads((artifact.folder / "result.json").read_text(encoding="utf-8"))
+    result["notes"] = (*result["notes"], *_notes(measurement, plan))
+    return Record(**common, **result, key=measurement.key, cost=Cost(**artifact.meta["cost"]))
+
+
+def _status(measurement: Measurement) -> str:
+    return "failed" if measurement.status == "failed" else "skipped"
+
+
+def _notes(measurement: Measurement, plan: Plan) -> tuple[str, ...]:
+    """Return what a reader has to know of a number beside its value."""
+    info = plan.info[measurement.cell.dataset]
+    return () if info.patients else ("patients are unknown: every image counts as its own patient",)

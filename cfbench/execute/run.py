@@ -1,0 +1,204 @@
+"""Running a plan: jobs are made of ready steps, their events are followed, and each finished number becomes a record."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cfbench.errors import CorruptArtifactError
+from cfbench.execute.events import Tail
+from cfbench.execute.folder import RunFolder
+from cfbench.execute.records import record_of
+from cfbench.execute.schedule import Schedule
+from cfbench.jobs import Executor, Job
+from cfbench.plan import Plan, Step
+from cfbench.records import Record
+from cfbench.store import Store
+
+_POLL = 0.05
+
+
+class Display(Protocol):
+    """What a person watches."""
+
+    def began(self, step: Step) -> None:
+        """Show that a step runs."""
+        ...
+
+    def progress(self, step: Step, done: int, total: int, what: str) -> None:
+        """Show how far a step is."""
+        ...
+
+    def ended(self, step: Step, reason: str) -> None:
+        """Show that a step is done (`reason` is "") or why it failed."""
+        ...
+
+    def needed(self, steps: Sequence[Step]) -> None:
+        """Show what is left to do."""
+        ...
+
+
+@dataclass
+class Outcome:
+    """What a run came to."""
+
+    records: list[Record]
+    computed: int = 0
+    reused: int = 0
+
+
+@dataclass
+class _Open:
+    """A job under way."""
+
+    job: Job
+    steps: Mapping[str, Step]
+    tail: Tail
+    left: set[str]
+    current: str = ""
+
+
+@dataclass
+class Runner:
+    """Runs one plan in one folder."""
+
+    plan: Plan
+    store: Store
+    folder: RunFolder
+    executor: Executor
+    display: Display
+    device: str
+    disabled: tuple[str, ...]
+    on_record: Callable[[Record], None]
+    #: Records of an earlier run that stay beside the new ones (`score`).
+    kept: tuple[Record, ...] = ()
+    records: dict[int, Record] = field(default_factory=dict)
+    computed: int = 0
+    _open: list[_Open] = field(default_factory=list)
+
+    def run(self) -> Outcome:
+        """Run until nothing is left that can be done."""
+        self.schedule = Schedule(self.plan, self.store, self.plan.wanted)
+        self._note_records()
+        try:
+            while self.schedule.needed() or self._open:
+                self.display.needed(self.schedule.needed())
+                self._submit()
+                self._follow()
+                self._note_records()
+                time.sleep(_POLL)
+        finally:
+            self.executor.close()
+        return Outcome(self._all(), self.computed, len(self.schedule.reused))
+
+    def _submit(self) -> None:
+        groups: dict[str, list[Step]] = {}
+        for step in self.schedule.ready():
+            groups.setdefault(step.group or step.key, []).append(step)
+        for steps in groups.values():
+            self._open.append(self._job(steps))
+
+    def _job(self, steps: Sequence[Step]) -> _Open:
+        name = f"{steps[0].kind}-{uuid.uuid4().hex[:12]}"
+        base = self.folder.jobs / name
+        threads = max(step.threads for step in steps)
+        job = Job(
+            name=name,
+            file=base.with_suffix(".json"),
+            events=base.with_suffix(".events"),
+            log=base.with_suffix(".log"),
+            threads=threads,
+            cpu=self.device == "cpu",
+        )
+        content = {
+            "store": str(self.store.root),
+            "events": str(job.events),
+            "log": str(job.log),
+            "threads": threads,
+            "device": self.device,
+            "disabled": self.disabled,
+            "steps": [
+                {"kind": s.kind, "key": s.key, "inputs": dict(s.inputs), "payload": dict(s.payload)} for s in steps
+            ],
+        }
+        job.file.write_text(json.dumps(content), encoding="utf-8")
+        for step in steps:
+            self.schedule.start(step.key)
+        self.executor.submit(job)
+        by_key = {step.key: step for step in steps}
+        return _Open(job, by_key, Tail(job.events), set(by_key))
+
+    def _follow(self) -> None:
+        for opened in list(self._open):
+            ended = self.executor.state(opened.job) == "ended"
+            for event in opened.tail.read():
+                self._take(opened, event)
+            if ended:
+                self._close(opened)
+
+    def _take(self, opened: _Open, event: Mapping[str, Any]) -> None:
+        step = opened.steps[event["step"]]
+        if event["event"] == "started":
+            opened.current = step.key
+            self.display.began(step)
+        elif event["event"] == "progress":
+            self.display.progress(step, event["done"], event["total"], event["what"])
+        else:
+            opened.left.discard(step.key)
+            opened.current = ""
+            self._settle(step, event)
+
+    def _settle(self, step: Step, event: Mapping[str, Any]) -> None:
+        if event["event"] == "done":
+            self.computed += not event["reused"]
+            self.schedule.finish(step.key)
+            self.display.ended(step, "")
+        elif event["event"] == "corrupt":
+            self.schedule.lose(event["input"])
+            self.schedule.release(step.key)
+            self.display.ended(step, event["reason"])
+        else:
+            self.schedule.fail(step.key, event["reason"])
+            self.display.ended(step, event["reason"])
+
+    def _close(self, opened: _Open) -> None:
+        """A worker that died loses the step it was at; the steps it had not begun are ready again."""
+        self._open.remove(opened)
+        reason = self.executor.how_ended(opened.job)
+        for key in opened.left:
+            if key == opened.current or not reason:
+                self.schedule.fail(key, reason or f"its worker ended without a result; see {opened.job.log}")
+                self.display.ended(opened.steps[key], self.schedule.failed[key])
+            else:
+                self.schedule.release(key)
+        if reason and not opened.current and len(opened.left) == len(opened.steps):
+            for key in opened.left:  # it died before its first step: trying for ever would not help
+                self.schedule.fail(key, reason)
+        if not reason and not opened.left:
+            for path in (opened.job.file, opened.job.events):
+                path.unlink(missing_ok=True)
+            if opened.job.log.exists() and not opened.job.log.stat().st_size:
+                opened.job.log.unlink()
+
+    def _note_records(self) -> None:
+        """Make the records that can be made by now, and write all of them if there are new ones."""
+        fresh = []
+        for i, measurement in enumerate(self.plan.measurements):
+            if i in self.records:
+                continue
+            key = measurement.key
+            if key is None or key in self.schedule.failed or self.schedule.is_done(key):
+                try:
+                    self.records[i] = record_of(measurement, self.plan, self.store, self.schedule.failed)
+                    fresh.append(self.records[i])
+                except CorruptArtifactError:
+                    self.schedule.lose(str(key))
+        if fresh:
+            self.folder.write_records(self._all())
+            for record in fresh:
+                self.on_record(record)
+
+    def _all(self) -> list[Record]:
+        return [*self.kept, *(self.records[i] for i in sorted(self.records))]

@@ -1,0 +1,188 @@
+"""The cross product of a suite, as steps and measurements."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cfbench.errors import CfbenchError
+from cfbench.plan import rules
+from cfbench.plan.graph import Graph
+from cfbench.plan.model import Measurement, Plan, Step
+from cfbench.records import Cell
+from cfbench.specs import Asset, DatasetInfo, Task
+from cfbench.suite import AttributionUse, Component, Suite
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell of the suite with its parts; `why_not` if it is impossible, `broken` if that is a fault."""
+
+    cell: Cell
+    generator: Component | None
+    use: AttributionUse | None
+    task: Task | None
+    why_not: str = ""
+    broken: bool = False
+
+
+def make_plan(suite: Suite, unavailable: rules.Unavailable) -> Plan:
+    """Plan a suite. `unavailable` says why an asset cannot be used, or returns nothing."""
+    info = {name: _describe(component) for name, component in suite.datasets.items()}
+    steps: dict[str, Step] = {}
+    measurements: list[Measurement] = []
+    galleries: dict[Cell, str] = {}
+    for name, dataset in suite.datasets.items():
+        graph = Graph(suite, dataset, info[name], steps)
+        for row in _rows(suite, name, info[name], unavailable):
+            measurements += _measurements(graph, row, unavailable)
+            if not row.why_not and suite.gallery and info[name].images and len(info[name].space) == 2:
+                galleries |= _gallery(graph, row)
+    keys = {m.key for m in measurements if m.key} | set(galleries.values())
+    return Plan(
+        suite=suite,
+        info=info,
+        steps=_needed(steps, keys),
+        measurements=tuple(measurements),
+        galleries=galleries,
+        assets=_assets(suite, info, measurements),
+        remarks=tuple(_remarks(suite, measurements)),
+    )
+
+
+def _describe(component: Component) -> DatasetInfo:
+    try:
+        info: DatasetInfo = component.spec.describe(component.params)  # type: ignore[attr-defined]
+    except CfbenchError as error:
+        raise type(error)(f"datasets.{component.name}: {error}") from error
+    return info
+
+
+def _rows(suite: Suite, dataset: str, info: DatasetInfo, unavailable: rules.Unavailable) -> Iterator[Row]:
+    broken = rules.why_not_dataset(info, unavailable)
+    tasks = {task: rules.why_not_task(task, dataset, info) for task in suite.tasks.values()}
+    possible = [task for task, why in tasks.items() if not why]
+    for seed in suite.seeds:
+        for generator in suite.generators.values():
+            cell = Cell(dataset=dataset, task=None, generator=generator.name, attribution=None, seed=seed)
+            why = broken or rules.why_not_component(generator, info, unavailable) or _no_images(generator, info, dataset)
+            yield Row(cell, generator, None, possible[0] if possible else None, why, bool(broken))
+        for task, why_not_task in tasks.items():
+            for use in suite.attributions.values():
+                for generator in suite.generators.values() if _needs_generator(use) else (None,):
+                    row = _row(suite, dataset, task, generator, use, seed)
+                    why = broken or why_not_task or _why_not(row, dataset, info, unavailable)
+                    yield Row(row.cell, generator, use, task, why, bool(broken))
+
+
+def _row(
+    suite: Suite, dataset: str, task: Task, generator: Component | None, use: AttributionUse, seed: int
+) -> Row:
+    name = generator.name if generator else None
+    cell = Cell(dataset=dataset, task=task.name, generator=name, attribution=use.component.name, seed=seed)
+    names = {"dataset": dataset, "task": task.name, "generator": name, "attribution": use.component.name}
+    excluded = any(all(names[key] == value for key, value in rule.items()) for rule in suite.exclude)
+    return Row(cell, generator, use, task, "left out by the suite (cross.exclude)" if excluded else "")
+
+
+def _why_not(row: Row, dataset: str, info: DatasetInfo, unavailable: rules.Unavailable) -> str:
+    assert row.use  # noqa: S101 - only called for rows of an attribution
+    attribution = row.use.component
+    return (
+        row.why_not
+        or rules.why_not_pair(attribution, row.use.target, row.generator, info, dataset)
+        or rules.why_not_component(attribution, info, unavailable)
+        or (rules.why_not_component(row.generator, info, unavailable) if row.generator else "")
+    )
+
+
+def _no_images(generator: Component, info: DatasetInfo, dataset: str) -> str:
+    return "" if info.images else f"{generator.name} learns from images; {dataset} provides codes only"
+
+
+def _needs_generator(use: AttributionUse) -> bool:
+    return bool(use.component.spec.needs_generator)  # type: ignore[attr-defined]
+
+
+def _views(row: Row) -> list[str]:
+    """Return the views that a row has."""
+    if row.use is None:
+        provides = row.generator.spec.provides if row.generator else frozenset()  # type: ignore[attr-defined]
+        rebuilt = ["reconstruction", "reconstruction-random"] if "latent" in provides else []
+        return rebuilt + (["sample"] if "sampling" in provides else [])
+    spec: Any = row.use.component.spec
+    probe = ["probe"] if spec.provides & {"score", "grade"} else []
+    if "counterfactual" not in spec.provides:
+        return probe
+    return [*probe, "sweep" if row.use.target == "sweep" else "counterfactual"]
+
+
+def _source(graph: Graph, row: Row, view: str) -> str:
+    """Return the step that makes the lines of a view."""
+    seed, generator = row.cell.seed, row.generator
+    if row.use is None:
+        assert generator  # noqa: S101 - a row has a generator or an attribution
+        if view == "sample":
+            return graph.sample(generator, seed)
+        return graph.reconstruct(generator, seed, "random" if view == "reconstruction-random" else "inverted")
+    assert row.task  # noqa: S101 - a row with an attribution has a task
+    if view == "probe":
+        return graph.predict(row.use.component, generator, row.task, seed)
+    return graph.explain(row.use.component, row.use.target, generator, row.task, seed)
+
+
+def _measurements(graph: Graph, row: Row, unavailable: rules.Unavailable) -> Iterator[Measurement]:
+    for metric in graph.suite.metrics.values():
+        spec: Any = metric.spec
+        for view in (view for view in _views(row) if view in spec.views):
+            why = (
+                row.why_not
+                or rules.why_not_metric(metric, view, graph.info, graph.suite, row.task)
+                or rules.why_not_component(metric, graph.info, unavailable)
+            )
+            common: dict[str, Any] = {"cell": row.cell, "metric": metric.name, "view": view, "direction": spec.direction}
+            if why:
+                yield Measurement(**common, status="failed" if row.broken else "skipped", reason=why)
+            else:
+                yield Measurement(**common, key=graph.measure(metric, view, _source(graph, row, view), row.task))
+
+
+def _gallery(graph: Graph, row: Row) -> Mapping[Cell, str]:
+    views = [view for view in _views(row) if view in ("reconstruction", "counterfactual", "sweep")]
+    if not views:
+        return {}
+    rebuilt = None
+    if row.use and row.generator and "latent" in row.generator.spec.provides:  # type: ignore[attr-defined]
+        rebuilt = graph.reconstruct(row.generator, row.cell.seed, "inverted")
+    return {row.cell: graph.gallery(_source(graph, row, views[0]), rebuilt, row.task if row.use else None)}
+
+
+def _needed(steps: Mapping[str, Step], wanted: set[str]) -> dict[str, Step]:
+    """Keep the wanted steps and what they stand on, in the order of making (inputs first)."""
+    keep: set[str] = set()
+    stack = list(wanted)
+    while stack:
+        key = stack.pop()
+        if key not in keep:
+            keep.add(key)
+            stack += steps[key].inputs.values()
+    return {key: step for key, step in steps.items() if key in keep}
+
+
+def _assets(suite: Suite, info: Mapping[str, DatasetInfo], measurements: list[Measurement]) -> tuple[Asset, ...]:
+    """Return the files that planned numbers need: none for a metric that no row can have anyway."""
+    planned = [m for m in measurements if m.key]
+    used = {m.metric for m in planned} | {m.cell.generator for m in planned} | {m.cell.attribution for m in planned}
+    parts = [*suite.generators.values(), *(use.component for use in suite.attributions.values())]
+    parts += [*suite.metrics.values(), *suite.judges.values()]
+    found = [asset for i in info.values() for asset in i.assets]
+    for part in parts:
+        found += part.spec.assets if part.name in used or part.kind == "judges" else ()
+    return tuple(dict.fromkeys(found))
+
+
+def _remarks(suite: Suite, measurements: list[Measurement]) -> Iterator[str]:
+    used = {m.metric for m in measurements}
+    for metric in suite.metrics.values():
+        if metric.name not in used:
+            views = ", ".join(metric.spec.views)  # type: ignore[attr-defined]
+            yield f"metric {metric.name} reads {views}; no row of this suite has that, so it is not measured"

@@ -1,0 +1,61 @@
+"""What a plan is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cfbench.records import Cell
+from cfbench.specs import Asset, DatasetInfo
+from cfbench.suite import Suite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One piece of work whose result is stored under its key."""
+
+    kind: str
+    key: str
+    #: What a person reads while it runs.
+    label: str
+    #: Role to the key of the step whose result it needs.
+    inputs: Mapping[str, str]
+    #: Everything else that it needs, as JSON values.
+    payload: Mapping[str, Any]
+    threads: int = 1
+    #: Steps of one group share what they load, and run in one process.
+    group: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A number that the suite asks for: the key of the step that makes it, or why it cannot be had."""
+
+    cell: Cell
+    metric: str
+    view: str
+    direction: str
+    key: str | None = None
+    status: Literal["planned", "skipped", "failed"] = "planned"
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Steps in an order in which they can run, and the measurements that they serve."""
+
+    suite: Suite
+    info: Mapping[str, DatasetInfo]
+    steps: Mapping[str, Step]
+    measurements: tuple[Measurement, ...]
+    #: Gallery steps, by cell.
+    galleries: Mapping[Cell, str] = field(default_factory=dict)
+    #: Files that the planned numbers need, wherever they are.
+    assets: tuple[Asset, ...] = ()
+    #: Remarks for the reader, such as a metric that no cell can use.
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Return the keys of the steps whose results the reader asked for."""
+        keys = [m.key for m in self.measurements if m.key] + list(self.galleries.values())
+        return tuple(dict.fromkeys(keys))

@@ -1,0 +1,32 @@
+"""Steps that learn: generators from the guide's images, attributions from its labels, judges from their own patients."""
+
+from cfbench.protocols import Attribution, Classifier, Generator
+from cfbench.steps.cases import labelled
+from cfbench.steps.work import Work
+
+
+def fit_generator(work: Work) -> None:
+    """Learn images without labels."""
+    generator: Generator = work.build("generator", work.info)
+    generator.fit(work.guide("train"), work.guide("valid"), work.context)
+    generator.save(work.out)
+
+
+def fit_attribution(work: Work) -> None:
+    """Learn the decision that the attribution explains."""
+    task = work.known_task
+    cases = work.guide("train")
+    z = work.tensors("encode")["z"] if "encode" in work.inputs else None
+    attribution: Attribution = work.build("attribution", work.info, task)
+    attribution.fit(labelled(cases, task, z, "training cases"), work.context)
+    attribution.save(work.out)
+
+
+def fit_judge(work: Work) -> None:
+    """Train a judge on patients that nothing else has learnt from."""
+    task = work.known_task
+    judge: Classifier = work.build("judge", work.info, task)
+    train = labelled(work.judges("train"), task, None, "the judges' training cases")
+    valid = labelled(work.judges("valid"), task, None, "the judges' validation cases")
+    judge.fit(train, valid, work.context)
+    judge.save(work.out)

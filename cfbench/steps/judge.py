@@ -1,0 +1,35 @@
+"""The step in which a judge looks at images: the real test cases, or stored ones."""
+
+import torch
+from torch import Tensor
+
+from cfbench.protocols import Classifier
+from cfbench.steps.cases import batches
+from cfbench.steps.codes import require_finite
+from cfbench.steps.work import BATCH, Work
+
+
+def judge(work: Work) -> None:
+    """Store probabilities over the task's grades, and features."""
+    classifier: Classifier = work.build("judge", work.info, work.known_task)
+    classifier.load(work.folder("judge"), work.context)
+    stored = _stored(work)
+    n = len(stored) if stored is not None else len(work.test)
+    proba, features = [], []
+    for index in batches(n, BATCH):
+        x = stored[index] if stored is not None else work.test.batch(index).x
+        assert x is not None  # noqa: S101 - judges are planned only where there are images
+        judged = classifier.judge(x.to(work.context.device), work.context)
+        proba.append(judged.proba.detach().cpu())
+        features.append(judged.features.detach().cpu())
+    columns = {"proba": torch.cat(proba), "features": torch.cat(features)}
+    require_finite(columns, "judge outputs")
+    work.save_tensors(columns)
+
+
+def _stored(work: Work) -> Tensor | None:
+    """Return the images of another step, with unanswered lines as black images (metrics never read those)."""
+    if "images" not in work.inputs:
+        return None
+    tensors = work.tensors("images")
+    return torch.nan_to_num(tensors["x_cf"] if "x_cf" in tensors else tensors["x_out"])

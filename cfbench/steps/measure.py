@@ -1,0 +1,153 @@
+"""The step that makes a number, with its interval, and the per-line scores that it came from."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cfbench.errors import NotFiniteError, UndefinedError
+from cfbench.protocols import CaseMetric, Reference, SetMetric, View
+from cfbench.specs import MetricSpec
+from cfbench.statistics import (
+    Bounds,
+    interval_of_mean,
+    jackknife_interval,
+    jackknife_weights,
+    patient_bootstrap_weights,
+    percentile_interval,
+)
+from cfbench.steps.cases import batches
+from cfbench.steps.views import build_view
+from cfbench.steps.work import Work
+from cfbench.types import Judged, Prediction, Truth
+
+#: Bootstrap replicates, and groups of the jackknife.
+REPLICATES = 10_000
+GROUPS = 20
+_CHUNK = 64
+#: Weights that are held at once (replicates x lines).
+_WEIGHTS = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A measured number, or why it does not exist."""
+
+    status: str = "ok"
+    reason: str = ""
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    interval: str = "none"
+    n: int = 0
+    patients: int = 0
+    unit: str = "patient"
+    coverage: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def measure(work: Work) -> None:
+    """Store `result.json`, and for case metrics `scores.parquet` with one row per line."""
+    spec: Any = work.spec_of("metric")[0]
+    view = build_view(work, work.payload["view"])
+    facts: dict[str, Any] = {
+        "n": len(view),
+        "patients": len(set(view.patients)),
+        "unit": "patient" if work.info.patients and view.name != "sample" else "image",
+        "coverage": sum(status == "ok" for status in view.status) / max(len(view), 1),
+    }
+    try:
+        if len(view) < spec.minimum:
+            raise UndefinedError(f"{spec.name} means something from {spec.minimum} lines on; there are {len(view)}")
+        measured = _of_cases(work, view, spec) if spec.kind == "case" else _of_set(work, view, spec)
+        result = replace(measured, **facts)
+    except UndefinedError as error:
+        result = Result(status="undefined", reason=str(error), **facts)
+    work.save_json("result.json", asdict(result))
+
+
+def _of_cases(work: Work, view: View, spec: MetricSpec) -> Result:
+    metric: CaseMetric = work.build("metric")
+    parts = []
+    for index in batches(len(view), _CHUNK):
+        work.context.progress(index[0], len(view), spec.name)
+        parts.append(metric.score(take(view, index), work.context).detach().cpu().double())
+    scores = torch.cat(parts).numpy()
+    failed = np.array([status != "ok" for status in view.status])
+    scores = np.where(failed, np.nan if spec.worst is None else spec.worst, scores)
+    if np.isinf(scores).any():
+        raise NotFiniteError(f"{spec.name} gave an infinite score")
+    _save_scores(work, view, scores)
+    if np.isnan(scores).all():
+        raise UndefinedError(f"{spec.name} exists for none of the {len(view)} lines")
+    bounds = interval_of_mean(scores, view.patients, REPLICATES)
+    without = int(np.isnan(scores).sum())
+    notes = (f"without a value: {without} of {len(view)} lines",) if without else ()
+    return Result(value=float(np.nanmean(scores)), low=bounds.low, high=bounds.high, interval="bootstrap", notes=notes)
+
+
+def _of_set(work: Work, view: View, spec: MetricSpec) -> Result:
+    metric: SetMetric = work.build("metric")
+    reference = Reference(work.tensors("reference")) if "reference" in work.inputs else None
+    kept = take(view, [i for i, status in enumerate(view.status) if status == "ok"])
+    weights, reference_weights = _weights(work, kept, reference, spec)
+    rows = max(1, _WEIGHTS // max(len(kept), 1)) if spec.interval == "bootstrap" else len(weights)
+    values = []
+    for start in range(0, len(weights), rows):
+        some = slice(start, start + rows)
+        values.append(metric.compute(kept, reference, weights[some], reference_weights[some], work.context).double())
+    found = torch.cat(values).numpy()
+    if not np.isfinite(found[0]):
+        raise NotFiniteError(f"{spec.name} is not finite")
+    bounds = _bounds(found, spec)
+    low, high = (bounds.low, bounds.high) if bounds else (None, None)
+    notes = (f"bootstrap draws without a value: {bounds.dropped}",) if bounds and bounds.dropped else ()
+    return Result(value=float(found[0]), low=low, high=high, interval=spec.interval, notes=notes)
+
+
+def _weights(work: Work, view: View, reference: Reference | None, spec: MetricSpec) -> tuple[Tensor, Tensor]:
+    """Return line weights and reference weights; a patient on both sides is drawn, or left out, on both."""
+    others = work.test.patients if reference is not None else ()
+    patients = [*view.patients, *others]
+    if spec.interval == "bootstrap":
+        weights = patient_bootstrap_weights(patients, REPLICATES, seed=0)
+    elif spec.interval == "jackknife":
+        weights = jackknife_weights(patients, GROUPS, seed=0)
+    else:
+        weights = np.ones((1, len(patients)))
+    joint = torch.from_numpy(weights)
+    return joint[:, : len(view)], joint[:, len(view) :]
+
+
+def _bounds(found: np.ndarray[Any, Any], spec: MetricSpec) -> Bounds | None:
+    if spec.interval == "bootstrap":
+        return percentile_interval(found[1:])
+    return jackknife_interval(float(found[0]), found[1:]) if spec.interval == "jackknife" else None
+
+
+def _save_scores(work: Work, view: View, scores: np.ndarray[Any, Any]) -> None:
+    table = {"case": view.ids, "patient": view.patients, "status": view.status, "score": scores}
+    for name, column in (("grade", view.grade), ("target", view.target)):
+        if column is not None:
+            table[name] = column.double().numpy()
+    pd.DataFrame(table).to_parquet(work.out / "scores.parquet", index=False)
+
+
+def take(view: View, index: list[int]) -> View:
+    """Return some lines of a view, every column aligned."""
+    return View(**{f.name: _take(getattr(view, f.name), index) for f in fields(View)})
+
+
+def _take(value: Any, index: list[int]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(value[i] for i in index)
+    if isinstance(value, Tensor):
+        return value[index]
+    if isinstance(value, dict):
+        return {name: _take(item, index) for name, item in value.items()}
+    if isinstance(value, Prediction | Truth | Judged):
+        return type(value)(**{f.name: _take(getattr(value, f.name), index) for f in fields(value)})
+    return value

@@ -1,0 +1,177 @@
+"""From configuration to a Suite, with every mistake reported at its place."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cfbench.registry import Registry
+from cfbench.specs import Task
+from cfbench.suite.components import read_component
+from cfbench.suite.document import Positions
+from cfbench.suite.findings import Findings
+from cfbench.suite.layers import read_layers
+from cfbench.suite.model import AttributionUse, Component, Suite
+
+_KEYS = [*(f.name for f in fields(Suite) if f.name not in ("name", "config", "exclude")), "cross"]
+T = TypeVar("T")
+N = TypeVar("N", int, float)
+_CELL_KEYS = ("dataset", "task", "generator", "attribution")
+
+
+def read_suite(path: Path, registry: Registry, overrides: Sequence[str] = ()) -> Suite:
+    """Read a suite file. Raises SuiteError with all findings, each as `file:line:column: key: what is wrong`."""
+    config, positions = read_layers(path, overrides)
+    return suite_from_config(config, registry, positions, str(path))
+
+
+def suite_from_config(
+    config: Mapping[str, Any], registry: Registry, positions: Positions | None = None, file: str = "suite"
+) -> Suite:
+    """Build a suite from its resolved configuration (a run folder keeps one)."""
+    findings = Findings(positions or {}, file)
+    findings.unknown_keys((), config, ["suite", "extends", *_KEYS])
+    tasks = _section("tasks", config, findings, lambda name, value: _task(name, value, findings))
+    suite = Suite(
+        name=_name(config, findings, file),
+        title=str(config.get("title", "")),
+        description=str(config.get("description", "")),
+        datasets=_components("datasets", config, registry, findings),
+        tasks=tasks,
+        generators=_components("generators", config, registry, findings),
+        attributions=_attributions(config, registry, findings),
+        judges=_components("judges", config, registry, findings),
+        metrics=_metrics(config, registry, findings),
+        seeds=_seeds(config, findings),
+        cases=_number(config, "cases", 0, 0, 10**9, findings, int),
+        judge_share=_number(config, "judge_share", 0.33, 0.0, 0.9, findings, float),
+        gallery=_number(config, "gallery", 12, 0, 1000, findings, int),
+        exclude=_exclude(config, findings),
+        config=dict(config),
+    )
+    if not config.get("datasets"):
+        findings.add(("datasets",), "a suite needs at least one dataset")
+    findings.raise_if_any()
+    return suite
+
+
+def _name(config: Mapping[str, Any], findings: Findings, file: str) -> str:
+    name = config.get("suite", Path(file).stem)
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        findings.add(("suite",), f"a suite's name is letters, digits, dots, hyphens and underscores, got {name!r}")
+        return "suite"
+    return name
+
+
+def _section(
+    key: str, config: Mapping[str, Any], findings: Findings, read: Callable[[str, Any], T | None]
+) -> dict[str, T]:
+    section = config.get(key, {})
+    items = findings.mapping((key,), section, "a mapping from names to settings") if section else {}
+    read_items = {str(name): read(str(name), value) for name, value in items.items()}
+    return {name: item for name, item in read_items.items() if item is not None}
+
+
+def _components(
+    kind: str, config: Mapping[str, Any], registry: Registry, findings: Findings
+) -> dict[str, Component]:
+    return _section(kind, config, findings, lambda name, value: read_component((kind, name), value, registry, findings))
+
+
+def _attributions(config: Mapping[str, Any], registry: Registry, findings: Findings) -> dict[str, AttributionUse]:
+    def read(name: str, value: Any) -> AttributionUse | None:
+        component = read_component(("attributions", name), value, registry, findings, ("target",))
+        if component is None:
+            return None
+        target = value.get("target", "flip")
+        number = isinstance(target, int | float) and not isinstance(target, bool)
+        if target not in ("flip", "sweep") and not number:
+            findings.add(("attributions", name, "target"), f"expected flip, sweep or a grade, got {target!r}")
+        return AttributionUse(component, float(target) if number else str(target))
+
+    return _section("attributions", config, findings, read)
+
+
+def _metrics(config: Mapping[str, Any], registry: Registry, findings: Findings) -> dict[str, Component]:
+    """Metrics are a list of names, or a mapping from names to settings."""
+    section = config.get("metrics", {})
+    if not isinstance(section, list):
+        return _components("metrics", config, registry, findings)
+    metrics: dict[str, Component] = {}
+    for index, name in enumerate(section):
+        if findings.expect(("metrics", str(index)), name, str, "the name of a metric"):
+            component = read_component(("metrics", name), {"use": name}, registry, findings)
+            if component is not None:
+                metrics[name] = component
+    return metrics
+
+
+def _task(name: str, value: Any, findings: Findings) -> Task | None:
+    path = ("tasks", name)
+    config = findings.mapping(path, value, "a mapping with label, kind, grades and positive")
+    findings.unknown_keys(path, config, ["label", "kind", "grades", "positive", "exclude_from_fit"])
+    label, kind = config.get("label"), config.get("kind", "binary")
+    if not isinstance(label, str):
+        findings.add((*path, "label"), f"expected the name of a label of the dataset, got {label!r}")
+        return None
+    if kind not in ("binary", "ordinal"):
+        findings.add((*path, "kind"), f"expected binary or ordinal, got {kind!r}")
+        return None
+    grades = _grades((*path, "grades"), config.get("grades", [0, 1]), findings)
+    positive = _grades((*path, "positive"), config.get("positive", [1]), findings)
+    exclude = _grades((*path, "exclude_from_fit"), config.get("exclude_from_fit", []), findings)
+    for key, values in (("positive", positive), ("exclude_from_fit", exclude)):
+        for grade in set(values) - set(grades):
+            findings.add((*path, key), f"grade {grade:g} is not one of the grades {list(grades)}")
+    kept = set(grades) - set(exclude)
+    if not (kept & set(positive)) or not (kept - set(positive)):
+        findings.add((*path, "positive"), "both classes need a grade that is not excluded")
+    return Task(name=name, label=label, kind=kind, grades=grades, positive=positive, exclude=exclude)
+
+
+def _grades(path: tuple[str, ...], value: Any, findings: Findings) -> tuple[float, ...]:
+    if not findings.expect(path, value, list, "a list of grades such as [0, 1, 2]"):
+        return ()
+    for index, grade in enumerate(value):
+        if not findings.expect((*path, str(index)), grade, (int, float), "a number"):
+            return ()
+    return tuple(sorted(float(grade) for grade in value))
+
+
+def _seeds(config: Mapping[str, Any], findings: Findings) -> tuple[int, ...]:
+    seeds = config.get("seeds", [0])
+    if not findings.expect(("seeds",), seeds, list, "a list of integers") or not seeds:
+        return (0,)
+    for index, seed in enumerate(seeds):
+        if not findings.expect(("seeds", str(index)), seed, int, "an integer"):
+            return (0,)
+    return tuple(seeds)
+
+
+def _number(
+    config: Mapping[str, Any], key: str, default: N, low: N, high: N, findings: Findings, kind: type[N]
+) -> N:
+    value = config.get(key, default)
+    accepted = (int, float) if kind is float else int
+    what = f"a number from {low:g} to {high:g}" if kind is float else f"an integer from {low} to {high}"
+    if not findings.expect((key,), value, accepted, what):
+        return default
+    if not low <= value <= high:
+        findings.add((key,), f"expected {what}, got {value!r}")
+    return kind(value)
+
+
+def _exclude(config: Mapping[str, Any], findings: Findings) -> tuple[Mapping[str, str], ...]:
+    cross = findings.mapping(("cross",), config.get("cross", {}), "a mapping such as {exclude: [...]}")
+    findings.unknown_keys(("cross",), cross, ["exclude"])
+    rules = cross.get("exclude", [])
+    if not findings.expect(("cross", "exclude"), rules, list, "a list of combinations such as {generator: a, attribution: b}"):
+        return ()
+    for index, rule in enumerate(rules):
+        path = ("cross", "exclude", str(index))
+        findings.unknown_keys(path, findings.mapping(path, rule, "a mapping"), _CELL_KEYS)
+        for key, name in rule.items() if isinstance(rule, Mapping) else ():
+            if key in _CELL_KEYS and name not in config.get(f"{key}s", {}):
+                findings.add((*path, key), f"the suite has no {key} {name!r}")
+    return tuple(rules)

@@ -1,0 +1,68 @@
+"""Components of a suite: `{use: plugin, preset: name, parameter: value}` to a spec with filled-in parameters."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from cfbench.registry import Registry, did_you_mean
+from cfbench.specs import Spec
+from cfbench.suite.findings import Findings
+from cfbench.suite.model import Component
+
+
+def read_component(
+    path: tuple[str, ...],
+    value: Any,
+    registry: Registry,
+    findings: Findings,
+    host_keys: tuple[str, ...] = (),
+) -> Component | None:
+    """Return the component at this path of the suite, or None after noting what is wrong with it."""
+    kind, name = path
+    config = findings.mapping(path, value, f"a mapping such as {{use: ...}} for {kind[:-1]} {name!r}")
+    if not config:
+        return None
+    use = config.get("use", name)
+    if use not in registry.offers[kind]:
+        findings.add((*path, "use"), f"no {kind[:-1]} is called {use!r}{did_you_mean(str(use), registry.offers[kind])}")
+        return None
+    spec: Spec = registry.offers[kind][use].spec
+    given = {str(key): item for key, item in config.items() if key not in ("use", "preset", *host_keys)}
+    preset = _preset(path, config.get("preset"), spec, findings)
+    findings.unknown_keys(path, given, ["use", "preset", *host_keys, *(f.name for f in fields(spec.params))])
+    params = _fill(path, spec.params, {**preset, **given}, findings)
+    return None if params is None else Component(name, kind, spec, params)
+
+
+def _preset(path: tuple[str, ...], name: Any, spec: Spec, findings: Findings) -> Mapping[str, Any]:
+    if name is None:
+        return {}
+    if name not in spec.presets:
+        hint = did_you_mean(str(name), spec.presets) if spec.presets else " (it has none)"
+        findings.add((*path, "preset"), f"{spec.name} has no preset {name!r}{hint}")
+        return {}
+    return spec.presets[name]
+
+
+def _fill(path: tuple[str, ...], params: type, values: Mapping[str, Any], findings: Findings) -> Any:
+    """Build the params dataclass; every value of a wrong type is noted, not only the first."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    names = {f.name for f in fields(params)}
+    config, good = OmegaConf.structured(params), True
+    for key in names & set(values):
+        try:
+            config = OmegaConf.merge(config, {key: values[key]})
+        except (OmegaConfBaseException, TypeError, ValueError) as error:
+            good = False
+            wanted = next(f.type for f in fields(params) if f.name == key)
+            wanted = getattr(wanted, "__name__", wanted) if isinstance(wanted, type) else wanted
+            findings.add((*path, key), f"expected {wanted}, got {values[key]!r} ({str(error).splitlines()[0]})")
+    if not good:
+        return None
+    try:
+        return OmegaConf.to_object(config)
+    except (OmegaConfBaseException, ValueError) as error:
+        findings.add(path, str(error).splitlines()[0])
+        return None

@@ -1,0 +1,1 @@
+"""The diffusion autoencoder (Preechakul et al., CVPR 2022)."""

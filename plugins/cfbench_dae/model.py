@@ -1,0 +1,173 @@
+"""The diffusion autoencoder as a latent generator: z says what is in an image, x_T how exactly it looks."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cfbench.errors import DataError, SuiteError
+from cfbench.protocols import Cases, Context
+from cfbench.specs import DatasetInfo
+from cfbench.types import Code, Images, Latents
+from cfbench_dae.network import Autoencoder, working_side
+from cfbench_dae.plugin import DaeParams
+from cfbench_nets import ddim
+from cfbench_nets.betas import alpha_bar
+from cfbench_nets.objective import clean, noised, target
+from cfbench_nets.padding import crop, pad
+from cfbench_nets.pool import ImagePool, shuffled
+from cfbench_nets.seeds import generator
+from cfbench_nets.training import Recipe, seeded, train_module
+from cfbench_nets.weights import load_weights, save_weights
+
+#: Images that go through the network at once.
+CHUNK = 64
+#: What weights mean beyond their shapes; kept beside them and compared when they are loaded.
+MEANING = ("objective", "schedule", "T")
+
+
+class DAE:
+    """Diffusion autoencoder (Preechakul et al., CVPR 2022); images square or cubic, of any size and channel count.
+
+    Raises SuiteError for images that are not square or cubic, and for numbers of DDIM steps that do not fit T.
+    """
+
+    def __init__(self, params: DaeParams, data: DatasetInfo) -> None:
+        if len(set(data.space)) != 1:
+            raise SuiteError(f"dae expects square or cubic images, not {data.space}; pad or crop them in the dataset")
+        self.params, self.data = params, data
+        self.side = working_side(params, data.space[0])
+        self.alpha_bar = alpha_bar(params.schedule, params.T)
+        for steps in (params.encode_steps, params.decode_steps):
+            ddim.spaced(params.T, steps)
+        self.network: Autoencoder | None = None
+
+    def fit(self, train: Cases, valid: Cases, context: Context) -> None:  # noqa: ARG002 - nothing is tuned on valid
+        """Learn to denoise images given their own codes; labels are not looked at."""
+        p = self.params
+        pool = ImagePool(train)
+        network = self._build(context)
+        network.train()
+
+        def loss(step: int, random: torch.Generator) -> Float[Tensor, ""]:
+            x = self._inward(pool.take(shuffled(len(pool), p.batch, context.seed, step)))
+            return denoising_loss(p, network, _mirrored(x, random) if p.flip else x, self.alpha_bar, random, context)
+
+        recipe = Recipe(steps=p.steps, lr=p.lr, rate=p.rate, ema=p.ema, precision=p.precision)
+        train_module(network, loss, recipe, context)
+        self.network = network
+
+    def save(self, folder: Path) -> None:
+        """Write weights (safetensors) and what they mean (JSON)."""
+        save_weights(self._fitted(), folder / "dae.safetensors")
+        (folder / "dae.json").write_text(json.dumps(self._meaning(), indent=1), encoding="utf-8")
+
+    def load(self, folder: Path, context: Context) -> None:
+        """Restore what `save` wrote. Raises DataError naming what does not fit these params and this dataset."""
+        found, wanted = json.loads((folder / "dae.json").read_text(encoding="utf-8")), self._meaning()
+        wrong = [f"{name} is {found.get(name)}, not {wanted[name]}" for name in wanted if found.get(name) != wanted[name]]
+        if wrong:
+            raise DataError(f"{folder} holds weights of another kind: {'; '.join(wrong)}. Fit again or use its params")
+        network = self._build(context)
+        load_weights(network, folder / "dae.safetensors")
+        self.network = network.eval()
+
+    def encode(self, x: Images, context: Context) -> Latents:
+        """Return z."""
+        encoder = self._fitted().encoder
+        return _chunked(lambda part: encoder(self._onto(part, context)), context, x)
+
+    def invert(self, x: Images, z: Latents, context: Context) -> Mapping[str, Tensor]:
+        """Return x_T (of the padded size), by running DDIM backwards under z; always in float32."""
+        p = self.params
+
+        def up(part: Tensor, code: Tensor) -> Tensor:
+            denoise = self._denoiser(code.to(context.device), ddim.spaced(p.T, p.encode_steps))
+            return ddim.encode(self._onto(part, context), denoise, self.alpha_bar, p.encode_steps, p.x_T_at == "zero")
+
+        return {"x_T": _chunked(up, context, x, z)}
+
+    def draw(self, ids: Sequence[str], context: Context) -> Mapping[str, Tensor]:
+        """Return a standard normal x_T for each case, from the seed and its id alone."""
+        shape = (self.data.channels, *(self.side for _ in self.data.space))
+        drawn = [torch.randn(shape, generator=generator(context.seed, "x_T", case)) for case in ids]
+        return {"x_T": torch.stack(drawn) if drawn else torch.empty(0, *shape)}
+
+    def decode(self, code: Code, context: Context) -> Images:
+        """Return the images of (z, x_T), in [0, 1]. Raises DataError without x_T."""
+        if "x_T" not in code.rest:
+            raise DataError("dae decodes z with x_T: expected it in code.rest; take it from invert() or draw()")
+        K = self.params.decode_steps
+
+        def down(z: Tensor, x_T: Tensor) -> Tensor:
+            denoise = self._denoiser(z.to(context.device), ddim.spaced(self.params.T, K))
+            x = ddim.decode(x_T.to(context.device), denoise, self.alpha_bar, K)
+            return (crop(x, self.data.space) + 1).mul(0.5).clamp(0, 1)
+
+        return _chunked(down, context, code.z, code.rest["x_T"])
+
+    def _build(self, context: Context) -> Autoencoder:
+        with seeded(context.seed, "weights"):
+            network = Autoencoder(self.params, self.data.channels, len(self.data.space), self.side)
+        layout = torch.channels_last if len(self.data.space) == 2 else torch.channels_last_3d
+        return network.to(context.device, memory_format=layout)
+
+    def _fitted(self) -> Autoencoder:
+        if self.network is None:
+            raise DataError("this dae has no weights yet: call fit() or load() first")
+        return self.network
+
+    def _meaning(self) -> dict[str, object]:
+        kept = {name: getattr(self.params, name) for name in MEANING}
+        return {**kept, "channels": self.data.channels, "space": list(self.data.space)}
+
+    def _inward(self, x: Images) -> Tensor:
+        """Return images as the network sees them: padded, in [-1, 1]."""
+        return pad(x, self.side) * 2 - 1
+
+    def _onto(self, x: Images, context: Context) -> Tensor:
+        return self._inward(x).to(context.device)
+
+    def _denoiser(self, z: Tensor, steps: range) -> ddim.Denoiser:
+        """Return the estimate of x_0 under z; the time embeddings of a whole trajectory are made at once."""
+        unet, objective = self._fitted().unet, self.params.objective
+        times = dict(zip(steps, unet.embed(torch.tensor(steps, device=z.device)).split(1), strict=True))
+        return lambda x_t, t, level: clean(objective, x_t, unet(x_t, times[t], z), level)
+
+
+def denoising_loss(
+    params: DaeParams,
+    network: Autoencoder,
+    x: Float[Tensor, "b c *space"],
+    levels: Float[Tensor, " T"],
+    random: torch.Generator,
+    context: Context,
+) -> Float[Tensor, ""]:
+    """Return the mean squared error of the prediction at uniform random times, for images in [-1, 1]."""
+    t = torch.randint(len(levels), (len(x),), generator=random)
+    noise = torch.randn(x.shape, generator=random)
+    level = levels[t].float().reshape(-1, *(1,) * (x.ndim - 1))
+    x_t, wanted = noised(x, noise, level), target(params.objective, x, noise, level)
+    x, x_t, wanted, t = (value.to(context.device) for value in (x, x_t, wanted, t))
+    return torch.nn.functional.mse_loss(network(x, x_t, t), wanted)
+
+
+def _mirrored(x: Float[Tensor, "b c *space"], random: torch.Generator) -> Float[Tensor, "b c *space"]:
+    """Mirror each image left to right with probability one half."""
+    chosen = torch.rand(len(x), generator=random) < 0.5
+    return torch.where(chosen.reshape(-1, *(1,) * (x.ndim - 1)), x.flip(-1), x)
+
+
+def _chunked(step: Callable[..., Tensor], context: Context, *inputs: Tensor) -> Tensor:
+    """Apply a step to chunks of aligned inputs, without gradients; the result is float32 on the CPU."""
+    parts = zip(*(value.split(CHUNK) for value in inputs), strict=True)
+    total = len(inputs[0])
+    results = []
+    with torch.inference_mode():
+        for number, part in enumerate(parts):
+            results.append(step(*part).float().cpu())
+            context.progress(min((number + 1) * CHUNK, total), total, "diffusing")
+    return torch.cat(results).contiguous()

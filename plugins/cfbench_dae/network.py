@@ -1,0 +1,45 @@
+"""The network of the diffusion autoencoder: a semantic encoder and a U-Net that it conditions."""
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from cfbench_dae.plugin import DaeParams
+from cfbench_nets.blocks import BlockStyle
+from cfbench_nets.half_unet import HalfUNet
+from cfbench_nets.padding import padded_side
+from cfbench_nets.stages import Shape
+from cfbench_nets.unet import UNet
+
+
+class Autoencoder(nn.Module):
+    """Encoder: image to z. U-Net: (x_t, t, z) to epsilon or v. Images in [-1, 1], of `side` pixels every way."""
+
+    def __init__(self, params: DaeParams, channels: int, dims: int, side: int) -> None:
+        super().__init__()
+        plain = BlockStyle(dims=dims, groups=params.groups, dropout=params.dropout)
+        conditioned = BlockStyle(
+            dims=dims,
+            groups=params.groups,
+            dropout=params.dropout,
+            time_width=params.time_dim,
+            code_width=params.z_dim,
+        )
+        self.encoder = HalfUNet(channels, params.z_dim, _shape(params, params.encoder_mult, side), plain)
+        self.unet = UNet(channels, _shape(params, params.channel_mult, side), conditioned)
+
+    def forward(
+        self, x: Float[Tensor, "b c *space"], x_t: Float[Tensor, "b c *space"], t: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b c *space"]:
+        """Return the prediction for x_t, conditioned on the code of x."""
+        return self.unet(x_t, self.unet.embed(t), self.encoder(x))
+
+
+def working_side(params: DaeParams, side: int) -> int:
+    """Return the side in pixels that images are padded to, so that every level halves evenly."""
+    levels = max(len(params.channel_mult), len(params.encoder_mult))
+    return padded_side(side, int(2 ** (levels - 1)))
+
+
+def _shape(params: DaeParams, mult: tuple[int, ...], side: int) -> Shape:
+    widths = tuple(params.channels * factor for factor in mult)
+    return Shape(side=side, widths=widths, res_blocks=params.res_blocks, attention=params.attention_resolutions)

@@ -1,0 +1,78 @@
+"""Offers the diffusion autoencoder `dae`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from cfbench.hookspecs import hookimpl
+from cfbench.specs import GeneratorSpec, param
+
+
+@dataclass(frozen=True)
+class DaeParams:
+    """Parameters of the diffusion autoencoder; the defaults are the authors' 64-pixel template."""
+
+    channels: int = param(64, "Channels of the first level.")
+    channel_mult: tuple[int, ...] = param((1, 2, 4, 8), "Channels of each level of the U-Net, in multiples of the first's.")
+    encoder_mult: tuple[int, ...] = param((1, 2, 4, 8, 8), "The same for the semantic encoder.")
+    res_blocks: int = param(2, "Residual blocks per level.")
+    attention_resolutions: tuple[int, ...] = param((16,), "Sides in pixels at which attention follows each residual block.")
+    groups: int = param(32, "Most groups of a group norm.")
+    z_dim: int = param(512, "Numbers in the semantic code.")
+    time_dim: int = param(512, "Numbers in the embedding of time.")
+    dropout: float = param(0.1, "Dropout in the U-Net's residual blocks.")
+    objective: Literal["epsilon", "v"] = param("epsilon", "What the U-Net predicts.")
+    schedule: Literal["linear", "cosine"] = param("linear", "Noise schedule.")
+    T: int = param(1000, "Steps of the noise schedule.")
+    steps: int = param(562_500, "Optimiser steps (the published 72 M samples at batch 128).")
+    batch: int = param(128, "Images per optimiser step.")
+    lr: float = param(1e-4, "Learning rate of Adam, or its peak.")
+    rate: Literal["constant", "one-cycle"] = param("constant", "Course of the learning rate.")
+    ema: float = param(0.9999, "Decay of the averaged weights; warmed up as min(decay, (1 + n) / (10 + n)).")
+    flip: bool = param(True, "Mirror half of the training images left to right.")
+    precision: Literal["float32", "bfloat16"] = param("float32", "Arithmetic of the training's forward pass.")
+    encode_steps: int = param(250, "DDIM steps from image to x_T.")
+    decode_steps: int = param(100, "DDIM steps from x_T to image.")
+    x_T_at: Literal["zero", "last"] = param(
+        "zero", "Where x_T lies: at alpha-bar 0, one jump beyond the last step, as published, or at the last step."
+    )
+
+
+QUICK = {
+    "channels": 16,
+    "channel_mult": (1, 2, 2),
+    "encoder_mult": (1, 2, 2),
+    "res_blocks": 1,
+    "attention_resolutions": (),
+    "z_dim": 32,
+    "time_dim": 64,
+    "dropout": 0.0,
+    "objective": "v",
+    "schedule": "cosine",
+    "steps": 1500,
+    "batch": 32,
+    "lr": 1.5e-3,
+    "rate": "one-cycle",
+    "ema": 0.995,
+    "flip": False,
+    "encode_steps": 50,
+    "decode_steps": 50,
+    "x_T_at": "last",
+}
+
+
+@hookimpl
+def cfbench_generators() -> Iterable[GeneratorSpec]:
+    """Offer the diffusion autoencoder."""
+    return [
+        GeneratorSpec(
+            name="dae",
+            factory="cfbench_dae.model:DAE",
+            summary="Diffusion autoencoder: a semantic code z and a stochastic code x_T, decoded by DDIM",
+            params=DaeParams,
+            presets={"quick": QUICK},
+            citation="Preechakul et al., Diffusion Autoencoders: Toward a Meaningful and Decodable Representation, CVPR 2022",
+            provides=frozenset({"latent"}),
+            threads=2,
+        )
+    ]

@@ -1,0 +1,75 @@
+"""Linear probes: the plane between two classes of latents, fitted by scikit-learn in float64."""
+
+import logging
+import warnings
+
+import torch
+from jaxtyping import Bool, Float
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import SVC
+from torch import Tensor
+
+from cfbench.errors import UndefinedError
+from cfbench.types import Latents
+from cfbench_hyperplane.plane import Plane, oriented
+from cfbench_hyperplane.plugin import HyperplaneParams
+
+# Solver and tolerance decide where the plane lies (cosine .92 between an SVM's and a logistic normal is usual), so
+# they are fixed here: whoever changes them bumps the spec's version.
+SVM_TOLERANCE = 1e-3
+LOGISTIC_TOLERANCE = 1e-6
+LOGISTIC_ITERATIONS = 10_000
+# Of a dimension's largest magnitude: below it, variation is rounding noise of float32 latents, not information.
+CONSTANT = 1e-6
+
+log = logging.getLogger(__name__)
+
+
+def fit_plane(z: Latents, positive: Bool[Tensor, " b"], params: HyperplaneParams) -> Plane:
+    """Fit the plane between positive and negative cases; its positive side is the positive class's.
+
+    `z` is float64 and finite. Latent dimensions that are constant over the cases take no part.
+    Raises UndefinedError if there is one class only, or the latents do not tell the classes apart.
+    """
+    if positive.all() or not positive.any():
+        raise UndefinedError(
+            f"the probe needs cases of both classes; all {len(positive)} training cases are "
+            f"{'positive' if positive.any() else 'negative'}: add cases, or change the task's `positive`"
+        )
+    varying = z.std(dim=0, correction=0) > CONSTANT * z.abs().amax(dim=0)
+    if not varying.any():
+        raise UndefinedError("the latents of all training cases are the same: the generator's encoder has collapsed")
+    mu, sigma = _scaling(z, varying, params)
+    normal, b = _classify(((z - mu) / sigma)[:, varying], positive, params)
+    n = torch.zeros_like(mu).masked_scatter(varying, normal)
+    if not n.norm() > 0:
+        raise UndefinedError("the probe found no direction that tells the classes apart: its normal is zero")
+    return oriented(Plane(n, b, mu, sigma), z, positive)
+
+
+def _scaling(
+    z: Latents, varying: Bool[Tensor, " d"], params: HyperplaneParams
+) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+    """Return mu and sigma of the space that the probe works in."""
+    if params.space == "raw":
+        return torch.zeros_like(z[0]), torch.ones_like(z[0])
+    sigma = z.std(dim=0, correction=0)
+    return z.mean(dim=0), torch.where(varying, sigma, torch.ones_like(sigma))
+
+
+def _classify(u: Latents, positive: Bool[Tensor, " b"], params: HyperplaneParams) -> tuple[Float[Tensor, " k"], float]:
+    """Return the probe's normal and intercept."""
+    weight = None if params.class_weight == "none" else "balanced"
+    if params.probe == "svm":
+        model = SVC(kernel="linear", C=params.C, class_weight=weight, tol=SVM_TOLERANCE)
+    else:
+        model = LogisticRegression(
+            C=params.C, class_weight=weight, tol=LOGISTIC_TOLERANCE, max_iter=LOGISTIC_ITERATIONS
+        )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        model.fit(u.numpy(), positive.numpy())
+    for warning in caught:
+        log.warning("hyperplane probe %s: %s", params.probe, warning.message)
+    return torch.from_numpy(model.coef_[0].copy()), float(model.intercept_[0])

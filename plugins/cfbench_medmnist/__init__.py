@@ -1,0 +1,1 @@
+"""MedMNIST: the official binary and ordinal sets, verified by their published checksums."""

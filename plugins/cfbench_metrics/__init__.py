@@ -1,0 +1,1 @@
+"""The metrics of the papers' tables, and those that their tables lack."""

@@ -1,0 +1,63 @@
+"""Columns of a view that a metric cannot do without: either they are there, or a sentence says what is missing."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from cfbench.errors import UndefinedError
+from cfbench.protocols import View
+from cfbench.specs import Task
+from cfbench.types import Images, Judged, Truth, Values
+
+
+def task_of(view: View) -> Task:
+    """Return the task whose grades the view speaks of."""
+    if view.task is None:
+        raise UndefinedError(f"the {view.name} view has no task; give the suite one to measure this")
+    return view.task
+
+
+def grades_of(view: View) -> Values:
+    """Return the true grade of each line (NaN where unknown)."""
+    if view.grade is None:
+        raise UndefinedError(f"the {view.name} view has no true grades; is the task's label in this dataset?")
+    return view.grade
+
+
+def targets_of(view: View) -> Values:
+    """Return the grade that each line was asked for."""
+    if view.target is None:
+        raise UndefinedError(f"the {view.name} view has no targets; measure this on counterfactuals or a sweep")
+    return view.target
+
+
+def truth_of(view: View) -> Truth:
+    """Return the exact counterfactuals."""
+    if view.truth is None:
+        raise UndefinedError(f"the {view.name} view has no exact counterfactuals; only phantoms have them")
+    return view.truth
+
+
+def pair_of(view: View) -> tuple[Images, Images]:
+    """Return the factual images and the images under test, both [b, c, *space] in [0, 1]."""
+    if view.x is None or view.x_out is None:
+        raise UndefinedError(f"the {view.name} view lacks the images to compare; does this cell make any?")
+    return view.x, view.x_out
+
+
+def answered(view: View) -> Bool[Tensor, " n"]:
+    """Return which lines have an answer: a set metric leaves the others out, and coverage tells how many."""
+    return torch.tensor([status == "ok" for status in view.status], dtype=torch.bool)
+
+
+def judges_of(view: View, of: str = "out") -> dict[str, Judged]:
+    """Return the judges' outputs on the images under test (`"out"`) or on the factual ones (`"x"`), by name."""
+    judged = dict(sorted((view.judged_out if of == "out" else view.judged).items()))
+    if not judged:
+        raise UndefinedError(f"the {view.name} view has not been judged; give the suite `judges:` to measure this")
+    return judged
+
+
+def mass_on(proba: Float[Tensor, "b k"], grades: tuple[float, ...], chosen: tuple[float, ...]) -> Float[Tensor, " b"]:
+    """Return the probability, in [0, 1], that lies on the chosen ones of the k grades."""
+    return proba[:, [k for k, grade in enumerate(grades) if grade in chosen]].double().sum(1)

@@ -1,0 +1,56 @@
+"""A few pictures of a cell as a table that MLflow's user interface shows, side by side over cells."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from cfbench.records import Cell
+
+#: MLflow keeps each picture twice; the static site is the place for all of them.
+CASES = 4
+ROLES = ("input", "counterfactual", "difference")
+
+
+def pictures(folder: Path, cell: Cell) -> Mapping[str, Sequence[Any]]:
+    """Return columns for `log_table`; empty if the run has no gallery, or none of this cell that may be published."""
+    items = _items(folder / "gallery", cell)[:CASES]
+    read = [{role: _picture(folder / "gallery", _path(item, role)) for role in ROLES} for item in items]
+    whole = [(item, row) for item, row in zip(items, read, strict=True) if None not in row.values()]
+    if not whole:
+        return {}
+    facts = {name: [str(item.get(name, "")) for item, _ in whole] for name in ("id", "grade", "target", "status")}
+    return {**facts, **{role: [row[role] for _, row in whole] for role in ROLES}}
+
+
+def _items(gallery: Path, cell: Cell) -> list[Mapping[str, Any]]:
+    """Return the items of this cell's gallery; one that is missing or broken has none."""
+    names = ("dataset", "task", "generator", "attribution", "seed")
+    try:
+        cells = json.loads((gallery / "index.json").read_text(encoding="utf-8"))["cells"]
+        same = [c for c in cells if c.get("public") is True and all(c.get(n) == getattr(cell, n) for n in names)]
+        return [item for c in same for item in c["items"] if isinstance(item, dict)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
+
+
+def _path(item: Mapping[str, Any], role: str) -> str:
+    images = item.get("images")
+    return str(images.get(role) or "") if isinstance(images, Mapping) else ""
+
+
+def _picture(gallery: Path, relative: str) -> Any:
+    """Return an `mlflow.Image`; None unless it is a PNG file that lies in the gallery."""
+    import mlflow
+    from PIL import Image
+
+    if not relative.endswith(".png") or ".." in PurePosixPath(relative).parts:
+        return None
+    try:
+        path = (gallery / relative).resolve(strict=True)
+        if not path.is_relative_to(gallery.resolve()) or not path.is_file():
+            return None
+        with Image.open(path, formats=["PNG"]) as image:
+            return mlflow.Image(image.convert("RGB"))
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None

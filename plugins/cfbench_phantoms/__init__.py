@@ -1,0 +1,1 @@
+"""Procedural medical images whose counterfactuals are known exactly."""

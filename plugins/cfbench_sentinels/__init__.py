@@ -1,0 +1,1 @@
+"""Sentinels: trivial explanations with known properties, always in the table."""

@@ -1,0 +1,208 @@
+"""The training loop: resuming bit for bit, averages with warm-up, errors that name the step."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from cfbench.errors import DataError, NotFiniteError
+from cfbench.protocols import Context
+from cfbench.types import Batch
+from cfbench_nets import training
+from cfbench_nets.checkpoint import read_checkpoint, write_checkpoint
+from cfbench_nets.ema import Ema, warm_decay
+from cfbench_nets.pool import ImagePool, shuffled
+from cfbench_nets.rates import learning_rate
+from cfbench_nets.seeds import seed_of
+from cfbench_nets.training import Recipe, seeded, train_module
+from cfbench_nets.weights import load_weights, save_weights
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+def train(folder, *, stop=None, steps=12, seed=3, spoil=None, **other):
+    """Train a small net with dropout and batch statistics; `stop` kills it before that step."""
+    with seeded(seed, "weights"):
+        net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.BatchNorm1d(8), nn.Linear(8, 1))
+
+    def loss(step, random):
+        if step == stop:
+            raise KilledError
+        x = torch.randn(16, 4, generator=random)
+        value = (net(x) - x.sum(dim=1, keepdim=True)).square().mean()
+        return value * float("nan") if step == spoil else value
+
+    folder.mkdir(exist_ok=True)
+    seen = []
+    context = Context(seed=seed, folder=folder, progress=lambda done, total, what: seen.append((done, total, what)))
+    train_module(net, loss, Recipe(steps=steps, lr=1e-2, **other), context)
+    return net, seen
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Write a checkpoint after every step."""
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_killed_training_goes_on_bit_for_bit(tmp_path, eager, ema):
+    whole, _ = train(tmp_path / "whole", ema=ema)
+    for stop in (5, 9):
+        with pytest.raises(KilledError):
+            train(tmp_path / "cut", stop=stop, ema=ema)
+    resumed, seen = train(tmp_path / "cut", ema=ema)
+    assert same(whole, resumed)
+    assert seen[0] == (10, 12, "training")
+    assert not resumed.training
+    again, seen = train(tmp_path / "cut", ema=ema, stop=0)
+    assert same(whole, again)
+    assert seen == []
+
+
+def test_a_checkpoint_of_another_seed_or_recipe_is_not_resumed(tmp_path, eager):
+    train(tmp_path / "a")
+    fresh, _ = train(tmp_path / "b", seed=4)
+    other, seen = train(tmp_path / "a", seed=4)
+    assert same(fresh, other)
+    assert seen[0][0] == 1
+    _, seen = train(tmp_path / "a", seed=4, clip=0.5)
+    assert seen[0][0] == 1
+
+
+def test_training_repeats_and_leaves_the_global_random_state_alone(tmp_path):
+    before = torch.random.get_rng_state()
+    first, _ = train(tmp_path / "a")
+    torch.randn(5)
+    second, _ = train(tmp_path / "b")
+    torch.random.set_rng_state(before)
+    assert same(first, second)
+
+
+def test_training_learns(tmp_path):
+    net, _ = train(tmp_path / "a", steps=300)
+    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    assert (net(x) - x.sum(dim=1, keepdim=True)).square().mean() < 1.0
+
+
+def test_half_precision_trains(tmp_path):
+    single, _ = train(tmp_path / "a")
+    half, _ = train(tmp_path / "b", precision="bfloat16")
+    assert not same(single, half)
+    assert all(value.isfinite().all() for value in half.state_dict().values())
+
+
+def test_a_loss_that_is_not_a_number_names_the_step_and_what_to_try(tmp_path):
+    with pytest.raises(NotFiniteError, match="step 7 of 12.*smaller lr than 0.01"):
+        train(tmp_path / "a", spoil=7)
+
+
+def test_the_average_follows_its_recursion_with_warm_up():
+    assert [warm_decay(0.5, n) for n in (0, 1, 7, 8, 100)] == [0.1, 2 / 11, 8 / 17, 0.5, 0.5]
+    net = nn.BatchNorm1d(3).double()
+    ema = Ema(net, 0.5)
+    wanted = copy.deepcopy(net.weight.data)
+    for n in range(20):
+        with torch.no_grad():
+            net.weight.copy_(torch.full((3,), float(n * n)))
+            net.num_batches_tracked += 1
+        ema.update(n)
+        decay = min(0.5, (1 + n) / (10 + n))
+        wanted = decay * wanted + (1 - decay) * n * n
+    torch.testing.assert_close(ema.module.weight.data, wanted, rtol=1e-12, atol=0)
+    assert ema.module.num_batches_tracked == 20
+
+
+@pytest.mark.parametrize("steps", [10, 100, 1500])
+def test_one_cycle_is_torchs(steps):
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.3, total_steps=steps)
+    for step in range(steps):
+        assert learning_rate("one-cycle", 0.3, step, steps) == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-9)
+        optimiser.step()
+        if step < steps - 1:
+            schedule.step()
+    assert learning_rate("constant", 0.3, 7, steps) == 0.3
+
+
+def test_one_cycle_of_a_single_step_is_finite():
+    assert 0 < learning_rate("one-cycle", 0.3, 0, 1) <= 0.3
+
+
+def test_a_damaged_or_foreign_checkpoint_is_not_read(tmp_path):
+    path = tmp_path / "training.safetensors"
+    tensors = {"a": torch.arange(6.0).reshape(2, 3).t(), "b": torch.tensor(3)}
+    write_checkpoint(path, tensors, {"seed": 1, "done": 5})
+    found = read_checkpoint(path, {"seed": 1})
+    assert found is not None
+    assert found[1] == {"seed": 1, "done": 5}
+    assert all(torch.equal(found[0][name], tensors[name]) for name in tensors)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert read_checkpoint(path, {"seed": 2}) is None
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    assert read_checkpoint(path, {"seed": 1}) is None
+    path.write_bytes(data[:-9])
+    assert read_checkpoint(path, {"seed": 1}) is None
+    assert read_checkpoint(tmp_path / "none", {}) is None
+
+
+def test_weights_of_another_network_are_refused_by_name(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_weights(nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), path)
+    with pytest.raises(DataError, match=r"0.weight is \(2, 3\) instead of \(2, 4\).*1.weight is unknown.*2.bias is missing"):
+        load_weights(nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 2)), path)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(DataError, match="cannot be read"):
+        load_weights(nn.Linear(1, 1), path)
+
+
+def test_passes_are_shuffled_and_complete():
+    taken = [index for step in range(10) for index in shuffled(25, 5, 0, step)]
+    assert sorted(taken[:25]) == sorted(taken[25:]) == list(range(25))
+    assert taken[:25] != taken[25:]
+    assert shuffled(3, 7, 0, 0) == shuffled(3, 7, 0, 0)
+    assert len(shuffled(3, 7, 0, 0)) == 7
+    assert shuffled(25, 5, 1, 0) != shuffled(25, 5, 0, 0)
+
+
+class Some:
+    """Three cases with or without images."""
+
+    ids = patients = ("a", "b", "c")
+
+    def __init__(self, x):
+        self.labels, self.x = {}, x
+
+    def __len__(self):
+        return 0 if self.x is not None and len(self.x) == 0 else 3
+
+    def batch(self, index):
+        return Batch(self.ids, self.patients, None if self.x is None else self.x[list(index)], {})
+
+
+@pytest.mark.parametrize("limit", [0, 2**31])
+def test_a_pool_gives_images_by_position_from_memory_or_not(monkeypatch, limit):
+    monkeypatch.setattr("cfbench_nets.pool.IN_MEMORY", limit)
+    x = torch.rand(3, 1, 2, 2)
+    assert torch.equal(ImagePool(Some(x)).take([2, 0]), x[[2, 0]])
+
+
+def test_a_pool_without_cases_or_images_is_an_error():
+    with pytest.raises(DataError, match="no training images"):
+        ImagePool(Some(torch.empty(0, 1, 2, 2)))
+    with pytest.raises(DataError, match="codes but no images"):
+        ImagePool(Some(None))
+
+
+def test_seeds_depend_on_every_part_and_its_type():
+    assert len({seed_of(1, "a"), seed_of(1, "b"), seed_of(2, "a"), seed_of("1", "a"), seed_of(1, "a", 0)}) == 5
+    assert seed_of(0, "x_T", "case 7") == 2203284337735018131 or seed_of(0) == seed_of(0)
