@@ -90,7 +90,7 @@ def from_json(line: str) -> Record:
         digest = data.pop("sha256")
         cell, cost = Cell(**data.pop("cell")), Cost(**data.pop("cost"))
         record = Record(**{**data, "notes": tuple(data["notes"])}, cell=cell, cost=cost)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"not a cfbench record: {error!r}") from error
     if record.sha256 != digest:
         raise StoreError(f"record {record.cell.name} {record.metric}: its digest does not fit its content")

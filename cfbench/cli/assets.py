@@ -24,7 +24,7 @@ def obtain(wanted: Iterable[Asset], offline: bool, hint: str) -> Callable[[Asset
         try:
             fetch_with_progress(asset)
         except CfbenchError as error:
-            reasons[asset] = f"{why_missing(asset, hint)} ({type(error).__name__}: the download did not succeed)"
+            reasons[asset] = str(error)
     return lambda asset: reasons.get(asset, "")
 
 

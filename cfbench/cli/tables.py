@@ -1,6 +1,6 @@
-"""A run's tables in the terminal."""
+"""A run's tables in the terminal: one line per metric, one column per method, as many methods as fit side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console
@@ -11,32 +11,42 @@ from cfbench.leaderboard.table import MARKS, Cell, Table, tables
 from cfbench.leaderboard.text import number, plain
 from cfbench.records import Record
 
-_ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
+_ARROWS = {"higher": "↑", "lower": "↓", "none": " "}
+#: Columns that a metric's name and one method take, about.
+_NAME, _METHOD = 34, 25
 
 
 def print_tables(records: Sequence[Record], console: Console) -> None:
-    """Print every table with intervals, then the reasons of what is missing."""
+    """Print every table with 95 % intervals, then the reasons of what is missing."""
     reasons: dict[str, list[str]] = {}
     for table in tables(records):
-        console.print(_rich(table, reasons))
+        for some in _chunks(table, console.width):
+            console.print(_rich(table, some))
+        _collect(table, reasons)
     for reason, where in reasons.items():
-        console.print(f"[dim]{escape(where[0])}{f' and {len(where) - 1} more' if len(where) > 1 else ''}:[/] ", end="")
-        console.print(plain(reason), markup=False, highlight=False)
+        more = f" and {len(where) - 1} more" if len(where) > 1 else ""
+        console.print(f"[bold]{escape(where[0])}{more}:[/] ", end="", soft_wrap=True)
+        console.print(plain(reason), markup=False, highlight=False, soft_wrap=True)
 
 
-def _rich(table: Table, reasons: dict[str, list[str]]) -> RichTable:
+def _chunks(table: Table, width: int) -> Iterator[Sequence[int]]:
+    """Yield the positions of rows (methods) that fit side by side."""
+    fit = max(1, (width - _NAME) // _METHOD)
+    for start in range(0, len(table.rows), fit):
+        yield range(start, min(start + fit, len(table.rows)))
+
+
+def _rich(table: Table, methods: Sequence[int]) -> RichTable:
     views = {column.view for column in table.columns}
-    rich = RichTable(title=f"{table.title} · {escape(plain(table.dataset))}", title_justify="left", box=box.SIMPLE_HEAD)
-    rich.add_column("method", no_wrap=True)
-    for column in table.columns:
-        name = f"{column.metric} {_ARROWS[column.direction]}"
-        rich.add_column(name if len(views) == 1 else f"{name}\n[dim]{column.view}", justify="right")
-    for row in table.rows:
-        rich.add_row(escape(plain(row.label)), *(_cell(cell, column.places) for cell, column in zip(row.cells, table.columns, strict=True)))
-        for cell, column in zip(row.cells, table.columns, strict=True):
-            if cell.reason and cell.status != "absent":
-                where = f"{MARKS.get(cell.status, cell.status)}: {plain(row.label)}, {column.metric}"
-                reasons.setdefault(cell.reason, []).append(where)
+    title = f"{table.title} · {escape(plain(table.dataset))}"
+    rich = RichTable(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    rich.add_column("metric", no_wrap=True)
+    for i in methods:
+        rich.add_column(escape(plain(table.rows[i].label)).replace(" / ", "\n"), justify="right")
+    for position, column in enumerate(table.columns):
+        name = f"{_ARROWS[column.direction]} {column.metric}"
+        shown = name if len(views) == 1 else f"{name} [dim]{column.view}[/]"
+        rich.add_row(shown, *(_cell(table.rows[i].cells[position], column.places) for i in methods))
     return rich
 
 
@@ -47,4 +57,12 @@ def _cell(cell: Cell, places: int) -> str:
     if cell.extent is None:
         return value
     low, high = cell.extent
-    return f"{value}\n[dim]{number(low, places)}-{number(high, places)}[/]"
+    return f"{value} [dim]\\[{number(low, places)}, {number(high, places)}][/]"
+
+
+def _collect(table: Table, reasons: dict[str, list[str]]) -> None:
+    for row in table.rows:
+        for cell, column in zip(row.cells, table.columns, strict=True):
+            if cell.reason and cell.status != "absent":
+                where = f"{MARKS.get(cell.status, cell.status)}: {plain(row.label)}, {column.metric}"
+                reasons.setdefault(cell.reason, []).append(where)

@@ -44,9 +44,14 @@ class Case:
 
     @property
     def roles(self) -> list[str]:
-        """Return the rows that at least one method fills."""
-        there = {role for method in self.methods for role in method.images}
-        return [r for r in ROLES if r in there] + sorted(there - {*ROLES, *REFERENCES.values()})
+        """Return the rows that a method or a picture of the case fills."""
+        filled = {role for method in self.methods for role in method.images}
+        shown = [role for role in ROLES if role in filled or REFERENCES.get(role) in self.images]
+        return shown + sorted(filled - {*ROLES, *REFERENCES.values()})
+
+    def title(self, role: str) -> str:
+        """Return the name of a row: that of the case's own picture if no method fills it."""
+        return role if any(role in method.images for method in self.methods) else REFERENCES.get(role, role)
 
 
 @dataclass(frozen=True)

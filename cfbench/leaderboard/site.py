@@ -156,8 +156,14 @@ def _suite_view(suite: Suite) -> dict[str, Any]:
         "tables": [view.table_view(t, f"{suite.slug}-{i}") for i, t in enumerate(tables(suite.records), 1)],
         "counts": view.counts(suite.records),
         "digest": records_digest(suite.records),
-        "provenance": [(key, value) for key, value in flat_params(suite.about).items() if value not in (None, "", [])],
+        "provenance": _provenance(suite.about),
     }
+
+
+def _provenance(about: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Return what is known of a run but not said above its tables."""
+    told = {key: value for key, value in about.items() if key not in {"title", "description"}}
+    return [(key, value) for key, value in flat_params(told).items() if value not in (None, "", [])]
 
 
 def _markdown(suite: Suite) -> str:

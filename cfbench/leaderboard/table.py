@@ -147,7 +147,7 @@ def _column(key: tuple[str, str], records: Iterable[rec.Record], cells: Iterable
 def pool(records: Sequence[rec.Record]) -> Cell:
     """Return one cell for the records of its seeds: the mean of their values, never of their intervals."""
     if not records:
-        return Cell(status="absent", reason="no record: the suite does not ask this of this row")
+        return Cell(status="absent", reason="no record: it was not planned, or the run ended before it")
     measured = [r for r in records if r.status == "ok" and r.value is not None]
     missing = [r for r in records if r not in measured]
     if not measured:

@@ -21,7 +21,7 @@ GLOSSARY = {
     "undefined": "the number does not exist for this input",
     "skipped": "known before the run to be impossible or not available",
     "failed": "something broke",
-    "absent": "the suite does not ask for it",
+    "absent": "nothing is known of it",
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cfbench.errors import NotFiniteError, UndefinedError
@@ -24,6 +25,7 @@ from cfbench.steps.views import build_view
 from cfbench.steps.work import Work
 from cfbench.types import Judged, Prediction, Truth
 
+Array = NDArray[np.float64]
 #: Bootstrap replicates, and groups of the jackknife.
 REPLICATES = 10_000
 GROUPS = 20
@@ -122,13 +124,13 @@ def _weights(work: Work, view: View, reference: Reference | None, spec: MetricSp
     return joint[:, : len(view)], joint[:, len(view) :]
 
 
-def _bounds(found: np.ndarray[Any, Any], spec: MetricSpec) -> Bounds | None:
+def _bounds(found: Array, spec: MetricSpec) -> Bounds | None:
     if spec.interval == "bootstrap":
         return percentile_interval(found[1:])
     return jackknife_interval(float(found[0]), found[1:]) if spec.interval == "jackknife" else None
 
 
-def _save_scores(work: Work, view: View, scores: np.ndarray[Any, Any]) -> None:
+def _save_scores(work: Work, view: View, scores: Array) -> None:
     table = {"case": view.ids, "patient": view.patients, "status": view.status, "score": scores}
     for name, column in (("grade", view.grade), ("target", view.target)):
         if column is not None:

@@ -81,7 +81,7 @@ def _resolved(config: dict[str, Any], path: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    OmegaConf.clear_resolvers()
+    OmegaConf.clear_resolver("oc.env")
     try:
         resolved = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
     except (OmegaConfBaseException, RecursionError) as error:

@@ -23,7 +23,9 @@ class Best:
     def offer(self, loss: float) -> None:
         """Keep the present weights if their loss is below all earlier ones. Raises NotFiniteError if it is NaN."""
         if not math.isfinite(loss):
-            raise NotFiniteError("the judge's validation loss is not a finite number: check the validation images for NaN")
+            raise NotFiniteError(
+                "the judge's validation loss is not a finite number: check the validation images for NaN"
+            )
         found = read_checkpoint(self.path, self.facts)
         if found is None or loss < float(found[0]["loss"]):
             state = {f"net.{name}": value for name, value in self.net.state_dict().items()}

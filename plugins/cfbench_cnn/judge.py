@@ -31,7 +31,11 @@ log = logging.getLogger(__name__)
 
 
 class CNN:
-    """Softmax over the task's grades, classes weighted inversely to their frequency, temperature from validation."""
+    """Softmax over the task's grades, classes weighted inversely to their frequency, temperature from validation.
+
+    The weights keep a judge from favouring the common grade, so its probabilities suppose equally frequent grades:
+    where validation's are uneven, the calibration error that is reported includes the difference.
+    """
 
     def __init__(self, params: CNNParams, data: DatasetInfo, task: Task) -> None:
         self.params, self.data, self.task = params, data, task

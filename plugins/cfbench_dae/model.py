@@ -16,7 +16,7 @@ from cfbench_dae.network import Autoencoder, working_side
 from cfbench_dae.plugin import DaeParams
 from cfbench_nets import ddim
 from cfbench_nets.betas import alpha_bar
-from cfbench_nets.objective import clean, noised, target
+from cfbench_nets.objective import Objective, clean, noised, target
 from cfbench_nets.padding import crop, pad
 from cfbench_nets.pool import ImagePool, shuffled
 from cfbench_nets.seeds import generator
@@ -54,7 +54,7 @@ class DAE:
 
         def loss(step: int, random: torch.Generator) -> Float[Tensor, ""]:
             x = self._inward(pool.take(shuffled(len(pool), p.batch, context.seed, step)))
-            return denoising_loss(p, network, _mirrored(x, random) if p.flip else x, self.alpha_bar, random, context)
+            return denoising_loss(network, _mirrored(x, random) if p.flip else x, p.objective, self.alpha_bar, random, p.time_power)
 
         recipe = Recipe(steps=p.steps, lr=p.lr, rate=p.rate, ema=p.ema, precision=p.precision)
         train_module(network, loss, recipe, context)
@@ -68,7 +68,9 @@ class DAE:
     def load(self, folder: Path, context: Context) -> None:
         """Restore what `save` wrote. Raises DataError naming what does not fit these params and this dataset."""
         found, wanted = json.loads((folder / "dae.json").read_text(encoding="utf-8")), self._meaning()
-        wrong = [f"{name} is {found.get(name)}, not {wanted[name]}" for name in wanted if found.get(name) != wanted[name]]
+        wrong = [
+            f"{name} is {found.get(name)}, not {wanted[name]}" for name in wanted if found.get(name) != wanted[name]
+        ]
         if wrong:
             raise DataError(f"{folder} holds weights of another kind: {'; '.join(wrong)}. Fit again or use its params")
         network = self._build(context)
@@ -86,7 +88,9 @@ class DAE:
 
         def up(part: Tensor, code: Tensor) -> Tensor:
             denoise = self._denoiser(code.to(context.device), ddim.spaced(p.T, p.encode_steps))
-            return ddim.encode(self._onto(part, context), denoise, self.alpha_bar, p.encode_steps, p.x_T_at == "zero")
+            return ddim.encode(
+                self._onto(part, context), denoise, self.alpha_bar, p.encode_steps, p.encode_to == "zero"
+            )
 
         return {"x_T": _chunked(up, context, x, z)}
 
@@ -113,7 +117,7 @@ class DAE:
         with seeded(context.seed, "weights"):
             network = Autoencoder(self.params, self.data.channels, len(self.data.space), self.side)
         layout = torch.channels_last if len(self.data.space) == 2 else torch.channels_last_3d
-        return network.to(context.device, memory_format=layout)
+        return network.to(context.device).to(memory_format=layout)
 
     def _fitted(self) -> Autoencoder:
         if self.network is None:
@@ -139,19 +143,20 @@ class DAE:
 
 
 def denoising_loss(
-    params: DaeParams,
     network: Autoencoder,
     x: Float[Tensor, "b c *space"],
+    objective: Objective,
     levels: Float[Tensor, " T"],
     random: torch.Generator,
-    context: Context,
+    time_power: float = 1.0,
 ) -> Float[Tensor, ""]:
     """Return the mean squared error of the prediction at uniform random times, for images in [-1, 1]."""
-    t = torch.randint(len(levels), (len(x),), generator=random)
+    t = (len(levels) * torch.rand(len(x), generator=random) ** (1 / time_power)).long().clamp(max=len(levels)-1)
     noise = torch.randn(x.shape, generator=random)
     level = levels[t].float().reshape(-1, *(1,) * (x.ndim - 1))
-    x_t, wanted = noised(x, noise, level), target(params.objective, x, noise, level)
-    x, x_t, wanted, t = (value.to(context.device) for value in (x, x_t, wanted, t))
+    x_t, wanted = noised(x, noise, level), target(objective, x, noise, level)
+    device = next(network.parameters()).device
+    x, x_t, wanted, t = (value.to(device) for value in (x, x_t, wanted, t))
     return torch.nn.functional.mse_loss(network(x, x_t, t), wanted)
 
 

@@ -35,9 +35,8 @@ class Autoencoder(nn.Module):
 
 
 def working_side(params: DaeParams, side: int) -> int:
-    """Return the side in pixels that images are padded to, so that every level halves evenly."""
-    levels = max(len(params.channel_mult), len(params.encoder_mult))
-    return padded_side(side, int(2 ** (levels - 1)))
+    """Return the side in pixels that images are padded to, so that every level of the U-Net halves evenly."""
+    return padded_side(side, int(2 ** (len(params.channel_mult) - 1)))
 
 
 def _shape(params: DaeParams, mult: tuple[int, ...], side: int) -> Shape:

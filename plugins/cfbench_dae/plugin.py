@@ -13,16 +13,21 @@ class DaeParams:
     """Parameters of the diffusion autoencoder; the defaults are the authors' 64-pixel template."""
 
     channels: int = param(64, "Channels of the first level.")
-    channel_mult: tuple[int, ...] = param((1, 2, 4, 8), "Channels of each level of the U-Net, in multiples of the first's.")
+    channel_mult: tuple[int, ...] = param(
+        (1, 2, 4, 8), "Channels of each level of the U-Net, in multiples of the first's."
+    )
     encoder_mult: tuple[int, ...] = param((1, 2, 4, 8, 8), "The same for the semantic encoder.")
     res_blocks: int = param(2, "Residual blocks per level.")
-    attention_resolutions: tuple[int, ...] = param((16,), "Sides in pixels at which attention follows each residual block.")
+    attention_resolutions: tuple[int, ...] = param(
+        (16,), "Sides in pixels at which attention follows each residual block."
+    )
     groups: int = param(32, "Most groups of a group norm.")
     z_dim: int = param(512, "Numbers in the semantic code.")
     time_dim: int = param(512, "Numbers in the embedding of time.")
     dropout: float = param(0.1, "Dropout in the U-Net's residual blocks.")
     objective: Literal["epsilon", "v"] = param("epsilon", "What the U-Net predicts.")
     schedule: Literal["linear", "cosine"] = param("linear", "Noise schedule.")
+    time_power: float = param(1.0, "Training times are drawn with density t ** (time_power - 1).")
     T: int = param(1000, "Steps of the noise schedule.")
     steps: int = param(562_500, "Optimiser steps (the published 72 M samples at batch 128).")
     batch: int = param(128, "Images per optimiser step.")
@@ -33,7 +38,7 @@ class DaeParams:
     precision: Literal["float32", "bfloat16"] = param("float32", "Arithmetic of the training's forward pass.")
     encode_steps: int = param(250, "DDIM steps from image to x_T.")
     decode_steps: int = param(100, "DDIM steps from x_T to image.")
-    x_T_at: Literal["zero", "last"] = param(
+    encode_to: Literal["zero", "last"] = param(
         "zero", "Where x_T lies: at alpha-bar 0, one jump beyond the last step, as published, or at the last step."
     )
 
@@ -57,7 +62,7 @@ QUICK = {
     "flip": False,
     "encode_steps": 50,
     "decode_steps": 50,
-    "x_T_at": "last",
+    "encode_to": "last",
 }
 
 
@@ -68,10 +73,10 @@ def cfbench_generators() -> Iterable[GeneratorSpec]:
         GeneratorSpec(
             name="dae",
             factory="cfbench_dae.model:DAE",
-            summary="Diffusion autoencoder: a semantic code z and a stochastic code x_T, decoded by DDIM",
+            summary="diffusion autoencoder: a semantic code z and a stochastic code x_T, decoded by DDIM",
             params=DaeParams,
             presets={"quick": QUICK},
-            citation="Preechakul et al., Diffusion Autoencoders: Toward a Meaningful and Decodable Representation, CVPR 2022",
+            citation="Preechakul et al., Diffusion Autoencoders, CVPR 2022",
             provides=frozenset({"latent"}),
             threads=2,
         )

@@ -22,7 +22,10 @@ class HyperplaneParams:
         "time grows like n^2.3, so prefer 'logistic' above some 10,000 cases) or 'logistic' "
         "(LogisticRegression, L2, lbfgs, tol 1e-6, at most 10,000 iterations)",
     )
-    C: float = param(1.0, "inverse strength of the L2 penalty; larger follows the training cases more closely")
+    C: float = param(
+        1.0,
+        "inverse strength of the L2 penalty; larger follows the training cases more closely (and slows libsvm down)",
+    )
     space: Literal["raw", "zscore"] = param(
         "raw",
         "space of the probe, of distances and of moves: 'raw' latents (as in the public code) or 'zscore': each "

@@ -64,10 +64,10 @@ class JudgeDistance:
 
 
 def fd_judge(params: NoParams) -> JudgeDistance:  # noqa: ARG001 - a factory's signature
-    """Make `fd-judge`; see `frechet_distances`."""
+    """Make `fd-judge`; see `frechet_distances`. From 50 cases and 2 per feature on."""
     return JudgeDistance(frechet_distances, per_feature=2)
 
 
 def kid_judge(params: NoParams) -> JudgeDistance:  # noqa: ARG001 - a factory's signature
-    """Make `kid-judge`; see `kernel_distances`."""
+    """Make `kid-judge`; see `kernel_distances`. From 20 cases on."""
     return JudgeDistance(kernel_distances, per_feature=0)

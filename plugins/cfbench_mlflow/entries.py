@@ -1,7 +1,6 @@
 """What MLflow is told of a cell: plain keys and values inside its limits, no number that it would falsify."""
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from cfbench.records import Cell, Record, flat_params, records_digest
 
 #: MLflow's own limits are 250 characters a key, 6,000 a parameter and 8,000 a tag; longer ones it cuts or refuses.
 _KEY, _VALUE = 200, 5000
-#: Larger numbers are infinity in disguise (MLflow stores infinity as 1.8e308).
+#: Larger numbers are infinity in disguise (MLflow stores infinity as 1.8e308); NaN is not below it either.
 _LARGEST = 1e300
 
 
@@ -88,9 +87,7 @@ def _metrics(records: Iterable[Record]) -> dict[str, float]:
         while name in found:  # two names that differ only in characters which MLflow refuses
             name += "_"
         numbers = {"": r.value, "/ci95_lo": r.low, "/ci95_hi": r.high, "/n": float(r.n), "/coverage": r.coverage}
-        found |= {
-            name + end: v for end, v in numbers.items() if v is not None and math.isfinite(v) and abs(v) < _LARGEST
-        }
+        found |= {name + end: v for end, v in numbers.items() if v is not None and abs(v) < _LARGEST}
     return found
 
 

@@ -197,8 +197,8 @@ def _write(target: _Target, run: str, entry: entries.Entry) -> None:
     params = [Param(k, v) for k, v in entry.params.items()]
     tags = [RunTag(k, v) for k, v in {"cfbench.records": entry.digest, **entry.tags}.items()]
     target.client.log_batch(run, metrics[:1000], params, tags[:_BATCH])
-    for start in range(_BATCH, len(tags), _BATCH):
-        target.client.log_batch(run, tags=tags[start : start + _BATCH])
+    for done in range(_BATCH, len(tags), _BATCH):
+        target.client.log_batch(run, tags=tags[done : done + _BATCH])
     start, end = _milliseconds(target.about.get("started")), _milliseconds(target.about.get("finished"))
     if entry.seconds is not None and start is not None:
         end = start + int(1000 * entry.seconds)

@@ -1,4 +1,4 @@
-"""Residual and attention blocks in the style of ADM (Dhariwal & Nichol 2021), as the diffusion autoencoder uses them."""
+"""Residual and attention blocks in the style of ADM (Dhariwal & Nichol 2021), as diffusion autoencoders use them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ class ResBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """x -> x + proj(softmax(q k^T / sqrt(c)) v) over all positions, one head; the softmax in float32, proj starts at zero."""
+    """x -> x + proj(softmax(q k^T / sqrt(c)) v) over all positions; softmax in float32, proj starts at zero."""
 
     def __init__(self, channels: int, style: BlockStyle) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(dtype=uint8).numpy())
+        digest.update(tensor.reshape(-1).view(dtype=uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -32,7 +32,9 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
     temporary.replace(path)
 
 
-def read_checkpoint(path: Path, facts: Mapping[str, int | str]) -> tuple[dict[str, Tensor], dict[str, int | str]] | None:
+def read_checkpoint(
+    path: Path, facts: Mapping[str, int | str]
+) -> tuple[dict[str, Tensor], dict[str, int | str]] | None:
     """Return tensors and facts, or None if there is no sound checkpoint with these facts (then one starts anew)."""
     try:
         with safe_open(path, "pt") as file:

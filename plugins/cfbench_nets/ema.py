@@ -25,6 +25,7 @@ class Ema:
     def update(self, n: int) -> None:
         """Move towards the original after its optimiser step n = 0, 1, ..."""
         own, live = self._pairs
-        torch._foreach_lerp_(own, live, 1.0 - warm_decay(self.decay, n))  # noqa: SLF001 - 4 x faster than a loop
+        # Four times as fast as a loop.
+        torch._foreach_lerp_(own, live, 1.0 - warm_decay(self.decay, n))
         for count, value in self._counts:
             count.copy_(value)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def sinusoid(t: Int[Tensor, " k"], width: int, longest: float = 1e4) -> Float[Tensor, "k width"]:
-    """Return cosines, then sines, of t at geometric frequencies from 1 down to nearly 1/longest (an odd width ends in 0)."""
+    """Return cosines, then sines, of t at geometric frequencies from 1 to about 1/longest; an odd width ends in 0."""
     pairs = width // 2
     frequencies = torch.exp(-math.log(longest) * torch.arange(pairs, dtype=torch.float32, device=t.device) / pairs)
     angles = t[:, None].float() * frequencies

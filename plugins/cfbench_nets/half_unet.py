@@ -9,7 +9,7 @@ from cfbench_nets.stages import Shape, descent, middle
 
 
 class HalfUNet(nn.Module):
-    """Half a U-Net, then group norm, SiLU, the mean over all positions and a linear map: no norm, no squashing after it."""
+    """Half a U-Net, then group norm, SiLU, the mean over all positions and a linear map; nothing bounds the vector."""
 
     def __init__(self, channels: int, out: int, shape: Shape, style: BlockStyle) -> None:
         super().__init__()

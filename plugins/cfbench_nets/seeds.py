@@ -1,4 +1,4 @@
-"""Random generators that are a function of what they are for, so that nothing has to be saved to resume or to repeat."""
+"""Random generators that are a function of what they are for: nothing has to be saved to resume or to repeat."""
 
 from hashlib import sha256
 

@@ -51,7 +51,7 @@ class Stage(nn.Module):
 
 
 def descent(shape: Shape, style: BlockStyle) -> tuple[list[Stage], list[int]]:
-    """Return the stages from the first convolution's output to the deepest level, and the channels before and after each."""
+    """Return the stages from the first convolution's output to the deepest level, and the channels at their borders."""
     stages, channels = [], [shape.widths[0]]
     for level, width in enumerate(shape.widths):
         for _ in range(shape.res_blocks):

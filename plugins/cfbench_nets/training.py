@@ -14,9 +14,10 @@ How to use it, in a plugin's `fit`::
         module = Net()
     train_module(module, loss, Recipe(steps=500, lr=1e-3), context)
 
-Afterwards `module` is in evaluation mode on `context.device` and holds the averaged weights if `recipe.ema` is set. Every `CHECKPOINT_SECONDS` the
-state goes to `context.folder/training.safetensors`; called again after a kill, with the same folder, seed and steps,
-it goes on from there. Dropout and the like draw from a global random state that is seeded for the step and restored.
+Afterwards `module` is in evaluation mode on `context.device` and holds the averaged weights if `recipe.ema` is set.
+Every `CHECKPOINT_SECONDS` the state goes to `context.folder/training.safetensors`; called again after a kill, with the
+same folder, seed and recipe, it goes on from there. Dropout and the like draw from the global random state, which is
+seeded for the step and put back after it.
 """
 
 import logging
@@ -25,8 +26,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytorch_lightning as lightning
 import torch
@@ -103,6 +103,15 @@ class _Loop(lightning.LightningModule):
             raise NotFiniteError(_advice(step, self.recipe))
         return loss
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: object,  # noqa: ARG002 - Lightning's signature
+        gradient_clip_val: float | None = None,  # noqa: ARG002
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002
+    ) -> None:
+        # Lightning refuses this for fused optimisers under mixed precision; without a loss scaler it is sound.
+        nn.utils.clip_grad_norm_(self._weights(), self.recipe.clip)
+
     def on_train_batch_end(self, _outputs: object, batch: int, _batch_idx: int) -> None:
         if self.ema is not None:
             self.ema.update(batch)
@@ -144,13 +153,21 @@ class _Loop(lightning.LightningModule):
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in _below(tensors, "optimiser").items():
             number, key = name.split(".")
-            moments.setdefault(int(number), {})[key] = value
+            moments.setdefault(int(number), {})[key] = _laid_out_like(self._weights()[int(number)], value)
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
         return int(facts["done"])
+
+    def _weights(self) -> list[Tensor]:
+        return [weight for group in self.optimiser.param_groups for weight in group["params"]]
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+
+
+def _laid_out_like(weight: Tensor, value: Tensor) -> Tensor:
+    """Return the value in the memory layout of the weight: fused optimisers walk both in storage order, unchecked."""
+    return torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
 
 
 def _optimiser(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -171,7 +188,6 @@ def _trainer(recipe: Recipe, context: Context) -> lightning.Trainer:
         accelerator="cpu" if device.type == "cpu" else "gpu",
         devices=1 if device.index is None else [device.index],
         precision="bf16-mixed" if recipe.precision == "bfloat16" else "32-true",
-        gradient_clip_val=recipe.clip,
         max_epochs=1,
         logger=False,
         enable_checkpointing=False,

@@ -369,6 +369,17 @@ def test_the_gallery_puts_methods_side_by_side_and_stores_a_picture_once(run, tm
     assert "judge before 0.980 L1 0.031" in page.text
 
 
+def test_the_input_is_shown_though_no_method_reconstructs_it(run, tmp_path):
+    folder = run([record()], {"suite": "vcf"}, [gallery_cell({"input": "input.png", "counterfactual": "cf.png"})])
+    for i, name in enumerate(("input.png", "cf.png"), 1):
+        (folder / "gallery" / name).write_bytes(png(i, 4))
+    build([folder], tmp_path / "site")
+    assert Page(tmp_path / "site" / "gallery-vcf.html").all("img", "alt") == [
+        "input of c1",
+        "counterfactual by reflect",
+    ]
+
+
 def test_what_may_not_be_published_is_left_out_and_removed_when_withdrawn(run, tmp_path):
     folder = run([record()], {"suite": "vcf"}, [gallery_cell({"input": "a.png", "counterfactual": "a.png"})])
     (folder / "gallery" / "a.png").write_bytes(png())
@@ -441,7 +452,7 @@ def test_a_run_without_records_is_said_to_have_none(run, tmp_path):
 
 
 def test_absent_cells_differ_from_skipped_ones():
-    assert pool([]) == Cell(status="absent", reason="no record: the suite does not ask this of this row")
+    assert pool([]) == Cell(status="absent", reason="no record: it was not planned, or the run ended before it")
 
 
 def test_importing_the_leaderboard_is_light():

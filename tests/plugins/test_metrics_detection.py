@@ -18,9 +18,7 @@ from cfbench_metrics.f1 import f1
 from cfbench_metrics.macro_f1 import macro_f1, rounded_grade
 from cfbench_metrics.mae import mae
 
-GENANT = Task(
-    name="fracture", label="genant", kind="ordinal", grades=(0, 1, 2, 3), positive=(2, 3), exclude=(1,)
-)
+GENANT = Task(name="fracture", label="genant", kind="ordinal", grades=(0, 1, 2, 3), positive=(2, 3), exclude=(1,))
 FACTORIES = {"auc": auc, "auc-hard": auc_hard, "f1": f1, "macro-f1": macro_f1}
 NAN = float("nan")
 

@@ -80,9 +80,9 @@ def oracle_ssim(x, y):
     each = []
     for a, b in zip(x.double().numpy(), y.double().numpy(), strict=True):
         maps = [
-            skimage_ssim(
-                c, d, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
-            )[1]
+            skimage_ssim(c, d, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True)[
+                1
+            ]
             for c, d in zip(a, b, strict=True)
         ]
         each.append(np.mean([m[(slice(5, -5),) * m.ndim] for m in maps]))
@@ -276,7 +276,7 @@ def test_resizing_keeps_proportions_and_range(shape, size):
     x = pairs(1, 1, *shape)[0]
     small = resized(x)
     assert small.shape[2:] == size
-    assert 0 <= small.min()
+    assert small.min() >= 0
     assert small.max() <= 1
     assert torch.allclose(resized(torch.full_like(x, 0.3)), torch.tensor(0.3))
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
+import torch.nn.functional as F  # noqa: N812 - torch's own idiom
 
 from cfbench_nets.blocks import Attention, BlockStyle, ResBlock
 from cfbench_nets.half_unet import HalfUNet

@@ -87,7 +87,7 @@ def test_training_repeats_and_leaves_the_global_random_state_alone(tmp_path):
 
 
 def test_training_learns(tmp_path):
-    net, _ = train(tmp_path / "a", steps=300)
+    net, _ = train(tmp_path / "a", steps=150)
     x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
     assert (net(x) - x.sum(dim=1, keepdim=True)).square().mean() < 1.0
 
@@ -100,7 +100,7 @@ def test_half_precision_trains(tmp_path):
 
 
 def test_a_loss_that_is_not_a_number_names_the_step_and_what_to_try(tmp_path):
-    with pytest.raises(NotFiniteError, match="step 7 of 12.*smaller lr than 0.01"):
+    with pytest.raises(NotFiniteError, match=r"step 7 of 12.*smaller lr than 0\.01"):
         train(tmp_path / "a", spoil=7)
 
 
@@ -158,7 +158,9 @@ def test_a_damaged_or_foreign_checkpoint_is_not_read(tmp_path):
 def test_weights_of_another_network_are_refused_by_name(tmp_path):
     path = tmp_path / "weights.safetensors"
     save_weights(nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), path)
-    with pytest.raises(DataError, match=r"0.weight is \(2, 3\) instead of \(2, 4\).*1.weight is unknown.*2.bias is missing"):
+    with pytest.raises(
+        DataError, match=r"0.weight is \(2, 3\) instead of \(2, 4\).*1.weight is unknown.*2.bias is missing"
+    ):
         load_weights(nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 2)), path)
     path.write_bytes(b"nonsense")
     with pytest.raises(DataError, match="cannot be read"):
@@ -205,4 +207,3 @@ def test_a_pool_without_cases_or_images_is_an_error():
 
 def test_seeds_depend_on_every_part_and_its_type():
     assert len({seed_of(1, "a"), seed_of(1, "b"), seed_of(2, "a"), seed_of("1", "a"), seed_of(1, "a", 0)}) == 5
-    assert seed_of(0, "x_T", "case 7") == 2203284337735018131 or seed_of(0) == seed_of(0)

@@ -1,0 +1,134 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import TINY, cfbench, write_suite
+
+from cfbench.errors import DataError
+from cfbench.plan import make_plan
+from cfbench.registry import load
+from cfbench.suite import read_suite
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return load(["mlflow"])
+
+
+def plan_of(folder, registry, *overrides, text=TINY, unavailable=lambda _: ""):
+    return make_plan(read_suite(write_suite(folder, text), registry, overrides), unavailable)
+
+
+def kinds(plan):
+    return sorted(step.kind for step in plan.steps.values())
+
+
+def test_shared_work_is_one_step(tmp_path, registry):
+    plan = plan_of(tmp_path, registry)
+    for kind in ("fit_generator", "fit_judge", "fit_attribution", "invert", "predict"):
+        assert kinds(plan).count(kind) == 1, kind
+    assert kinds(plan).count("encode") == 2
+    assert kinds(plan).count("explain") == 4
+
+
+def test_a_second_seed_doubles_what_depends_on_it_and_no_judge(tmp_path, registry):
+    plan = plan_of(tmp_path, registry, "seeds=[0, 1]")
+    assert kinds(plan).count("fit_generator") == 2
+    assert kinds(plan).count("fit_judge") == 1
+
+
+def test_inputs_come_before_what_stands_on_them(tmp_path, registry):
+    plan = plan_of(tmp_path, registry)
+    seen = set()
+    for key, step in plan.steps.items():
+        assert set(step.inputs.values()) <= seen
+        seen.add(key)
+
+
+def test_keys_change_with_what_matters_and_only_with_that(tmp_path, registry):
+    def key(kind, *overrides):
+        return next(s.key for s in plan_of(tmp_path, registry, *overrides).steps.values() if s.kind == kind)
+
+    assert key("fit_generator") != key("fit_generator", "generators.pca.z_dim=7")
+    assert key("fit_generator") != key("fit_generator", "datasets.bones.size=24")
+    assert key("fit_generator") != key("fit_generator", "judge_share=0.5")
+    assert key("fit_generator") == key("fit_generator", "cases=10", "tasks.fracture.positive=[3]", "metrics=[l1]")
+    assert key("fit_attribution") != key("fit_attribution", "tasks.fracture.positive=[3]")
+
+
+def test_a_plan_is_the_same_in_another_process(tmp_path, registry):
+    code = (
+        "import sys; from pathlib import Path; from cfbench.registry import load; from cfbench.suite import read_suite\n"
+        "from cfbench.plan import make_plan\n"
+        "plan = make_plan(read_suite(Path(sys.argv[1]), load(['mlflow'])), lambda _: '')\nprint('\\n'.join(plan.steps))"
+    )
+    path = write_suite(tmp_path)
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == list(plan_of(tmp_path, registry).steps)
+
+
+def reasons(plan):
+    return {m.reason for m in plan.measurements if m.status == "skipped"}
+
+
+def test_what_cannot_be_had_is_a_sentence(tmp_path, registry):
+    plan = plan_of(tmp_path, registry)
+    assert any("at least 161 px" in reason for reason in reasons(plan))
+    plan = plan_of(tmp_path, registry, "judges=null")
+    assert any("needs a judge" in reason for reason in reasons(plan))
+    plan = plan_of(tmp_path, registry, "metrics=[lpips-resized]", unavailable=lambda a: f"no {a.name} here")
+    assert any("no alexnet" in reason for reason in reasons(plan))
+    assert not plan.wanted or all(plan.steps[key].kind == "gallery" for key in plan.wanted)
+    plan = plan_of(tmp_path, registry, "cross.exclude=[{generator: pca, attribution: sweep}]")
+    assert "left out by the suite (cross.exclude)" in reasons(plan)
+
+
+def test_a_dataset_without_truth_or_label_skips_with_sentences(tmp_path, registry):
+    text = TINY.replace("{use: vertebra-phantom, size: 20, patients: 160}", "{use: retinamnist}")
+    plan = plan_of(tmp_path, registry, text=text)
+    assert any("no label 'genant' (it has grade)" in reason for reason in reasons(plan))
+    plan = plan_of(tmp_path, registry, "tasks.fracture.label=grade", text=text)
+    assert any("exact counterfactuals" in reason for reason in reasons(plan))
+
+
+def test_missing_data_files_are_faults_not_skips(tmp_path, registry):
+    text = TINY.replace("{use: vertebra-phantom, size: 20, patients: 160}", "{use: retinamnist}")
+    plan = plan_of(tmp_path, registry, "tasks.fracture.label=grade", text=text, unavailable=lambda _: "not there")
+    assert {m.status for m in plan.measurements} == {"failed"}
+    assert {m.reason for m in plan.measurements} == {"not there"}
+
+
+def test_judges_without_a_suite_judge_take_no_patients(tmp_path, registry):
+    plan = plan_of(tmp_path, registry, "judges=null")
+    step = next(s for s in plan.steps.values() if s.kind == "fit_generator")
+    assert step.payload["judge_share"] == 0
+
+
+def test_a_metric_that_nothing_can_use_is_remarked(tmp_path, registry):
+    plan = plan_of(tmp_path, registry, "attributions.sweep=null")
+    assert any("grade-error" in remark for remark in plan.remarks)
+
+
+def test_impossible_parameters_name_the_dataset(tmp_path, registry):
+    with pytest.raises(DataError, match=r"datasets\.bones.*size must be"):
+        plan_of(tmp_path, registry, "datasets.bones.size=4")
+
+
+def test_planning_imports_nothing_heavy(tmp_path):
+    path = write_suite(tmp_path)
+    code = (
+        "import sys\nfrom cfbench.cli.main import cli\n"
+        f"cli.main(['plan', {str(path)!r}], standalone_mode=False)\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'mlflow', 'sklearn', 'requests', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "numbers will be there" in done.stdout
+
+
+def test_the_suites_of_this_project_plan_without_a_finding():
+    for path in sorted((Path(__file__).parents[2] / "suites").rglob("*.yaml")):
+        done = cfbench("plan", path, "--steps", cwd=path.parent)
+        assert done.returncode == 0, done.stderr

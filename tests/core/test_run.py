@@ -1,0 +1,232 @@
+"""The program as people use it: real processes, real phantoms, real kills."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from tiny import TINY, cfbench, start, write_suite
+
+from cfbench.records import read_records, records_digest
+
+GO = ("-p", "no:mlflow")
+
+
+def run_folder(where: Path) -> Path:
+    (folder,) = (where / "runs" / "tiny").iterdir()
+    return folder
+
+
+def digest(where: Path) -> str:
+    return records_digest(read_records(run_folder(where) / "records.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An uninterrupted run: its folder, its home, and what it printed."""
+    where = tmp_path_factory.mktemp("finished")
+    write_suite(where)
+    home = str(where / "home")
+    return where, home, cfbench(*GO, "run", "tiny.yaml", "--offline", cwd=where, CFBENCH_HOME=home)
+
+
+def test_a_run_prints_tables_and_writes_records_pictures_and_a_page(finished):
+    where, _, done = finished
+    assert done.returncode == 0, done.stdout + done.stderr
+    for words in ("Reconstruction · bones", "Detection and grading", "Counterfactuals", "Sweep over grades", "look at"):
+        assert words in done.stdout
+    folder = run_folder(where)
+    records = read_records(folder / "records.jsonl")
+    assert {r.status for r in records} == {"ok", "skipped"}
+    assert all(r.reason for r in records if r.status != "ok")
+    cells = json.loads((folder / "gallery" / "index.json").read_text())["cells"]
+    pictures = [p for cell in cells for item in cell["items"] for p in item["images"].values()]
+    assert pictures
+    assert all((folder / "gallery" / p).is_file() for p in pictures)
+    assert (folder / "leaderboard" / "index.html").is_file()
+
+
+def by(records, metric, attribution):
+    return next(r for r in records if r.metric == metric and r.cell.attribution == attribution)
+
+
+def test_the_numbers_tell_planted_truth(finished):
+    records = read_records(run_folder(finished[0]) / "records.jsonl")
+    assert by(records, "truth-error", "truth").value == 0
+    assert by(records, "l1", "identity").value == 0
+    assert by(records, "ssim", "identity").value == pytest.approx(1)
+    assert by(records, "truth-error", "identity").value == pytest.approx(by(records, "l1", "truth").value)
+    assert by(records, "fd-judge", "identity").value == pytest.approx(0, abs=1e-6)
+    auc = by(records, "auc", "flip")
+    assert 0.6 < auc.value <= 1
+    assert auc.low <= auc.value <= auc.high
+    assert auc.patients < auc.n == 40
+    assert by(records, "grade-error", "sweep").n == 160
+
+
+def test_running_again_computes_nothing_and_agrees(finished):
+    where, home, _ = finished
+    before = digest(where)
+    done = cfbench(*GO, "run", "tiny.yaml", "--offline", cwd=where, CFBENCH_HOME=home)
+    assert done.returncode == 0
+    assert " 0 steps computed" in done.stdout
+    assert digest(where) == before
+
+
+def test_plan_shows_what_is_done_and_what_a_change_would_cost(finished):
+    where, home, _ = finished
+    assert "to do" not in cfbench(*GO, "plan", "tiny.yaml", "--steps", cwd=where, CFBENCH_HOME=home).stdout
+    changed = cfbench(*GO, "plan", "tiny.yaml", "--steps", "attributions.flip.C=0.5", cwd=where, CFBENCH_HOME=home)
+    todo = [line for line in changed.stdout.splitlines() if "to do" in line]
+    assert todo
+    assert not any("fit pca" in line or "train judge" in line for line in todo)
+
+
+def test_score_adds_a_metric_without_generating(finished):
+    where, home, _ = finished
+    folder = run_folder(where)
+    before = len(read_records(folder / "records.jsonl"))
+    done = cfbench(*GO, "score", folder, "outside-change", cwd=where, CFBENCH_HOME=home)
+    assert done.returncode == 0, done.stderr
+    records = read_records(folder / "records.jsonl")
+    assert len(records) > before
+    assert by(records, "outside-change", "truth").value == 0
+    shutil.rmtree(Path(home) / "store" / "explain")
+    done = cfbench(*GO, "score", folder, "outside-change", "l1", cwd=where, CFBENCH_HOME=home)
+    assert done.returncode == 0, done.stderr
+    assert any(r.status == "skipped" and "not stored" in r.reason for r in read_records(folder / "records.jsonl")) or (
+        " 0 steps computed" in done.stdout
+    )
+
+
+def test_the_leaderboard_is_made_from_records_alone(finished, tmp_path):
+    where, _, _ = finished
+    done = cfbench("leaderboard", run_folder(where), "--out", tmp_path / "site", "--print", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Counterfactuals" in done.stdout
+    assert (tmp_path / "site" / "index.html").is_file()
+
+
+def test_killed_at_any_moment_it_resumes_to_the_same_records(finished, tmp_path):
+    where, _, _ = finished
+    write_suite(tmp_path)
+    home = str(tmp_path / "home")
+    for seconds in (2.5, 4.0, 3.0, 5.0):
+        process = start(*GO, "run", "tiny.yaml", "--offline", cwd=tmp_path, CFBENCH_HOME=home)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = cfbench(*GO, "run", "tiny.yaml", "--offline", cwd=tmp_path, CFBENCH_HOME=home)
+    assert done.returncode == 0, done.stdout
+    run = read_records(run_folder(tmp_path) / "records.jsonl")
+    whole = [r for r in read_records(run_folder(where) / "records.jsonl") if r.metric != "outside-change"]
+    assert records_digest(run) == records_digest(whole)
+    assert not [p for p in (tmp_path / "home").rglob(".*") if p.is_dir()], "no half-written artifact is left"
+
+
+def test_a_killed_worker_loses_its_step_and_its_dependants_only(tmp_path):
+    write_suite(tmp_path, TINY.replace("steps: 30", "steps: 100000"))
+    home = tmp_path / "home"
+    process = start(*GO, "run", "tiny.yaml", "--offline", "-x", "cores=2", cwd=tmp_path, CFBENCH_HOME=str(home))
+    assert _kill_worker_training_the_judge(tmp_path)
+    assert process.wait(timeout=300) == 1
+    records = read_records(run_folder(tmp_path) / "records.jsonl")
+    failed = {r.metric for r in records if r.status == "failed"}
+    assert failed == {"flip", "grade-error", "fd-judge"}
+    assert all("killed by SIGKILL" in r.reason for r in records if r.status == "failed")
+    assert by(records, "auc", "flip").status == "ok"
+
+
+def _kill_worker_training_the_judge(where: Path) -> bool:
+    for _ in range(1200):
+        for events in where.glob("runs/tiny/*/jobs/fit_judge-*.events"):
+            if '"progress"' in events.read_text():
+                found = subprocess.run(["pgrep", "-f", "forkserver"], capture_output=True, text=True, check=False)
+                return _kill_holder(events, [int(pid) for pid in found.stdout.split()])
+        time.sleep(0.1)
+    return False
+
+
+def _kill_holder(events: Path, candidates: list[int]) -> bool:
+    """Kill the process that has this event file open."""
+    for pid in candidates:
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            if link.exists() and Path(os.readlink(link)) == events:
+                os.kill(pid, signal.SIGKILL)
+                return True
+    return False
+
+
+def test_two_runs_at_once_share_the_work_and_agree(finished, tmp_path):
+    where, _, _ = finished
+    write_suite(tmp_path)
+    home = str(tmp_path / "home")
+    other = start(*GO, "run", "tiny.yaml", "--offline", cwd=tmp_path, CFBENCH_HOME=home)
+    one = cfbench(*GO, "run", "tiny.yaml", "--offline", cwd=tmp_path, CFBENCH_HOME=home)
+    assert other.wait(timeout=300) == 0
+    assert one.returncode == 0
+    whole = [r for r in read_records(run_folder(where) / "records.jsonl") if r.metric != "outside-change"]
+    assert digest(tmp_path) == records_digest(whole)
+
+
+def test_a_damaged_artifact_is_made_again(tmp_path):
+    write_suite(tmp_path, TINY.replace("judges:\n  cnn: {use: cnn, steps: 30}\n", ""))
+    home = tmp_path / "home"
+    assert cfbench(*GO, "run", "tiny.yaml", cwd=tmp_path, CFBENCH_HOME=str(home)).returncode == 0
+    before = digest(tmp_path)
+    for kind in ("encode", "measure"):
+        for file in (home / "store" / kind).rglob("*.safetensors" if kind == "encode" else "result.json"):
+            data = bytearray(file.read_bytes())
+            data[len(data) // 2] ^= 1
+            file.write_bytes(bytes(data))
+    done = cfbench(*GO, "run", "tiny.yaml", cwd=tmp_path, CFBENCH_HOME=str(home))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 steps computed" not in done.stdout
+    assert digest(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nowhere.yaml"], "cannot be read"),
+        (["run", "tiny.yaml", "generators.pca.zdim=3"], "did you mean 'z_dim'"),
+        (["run", "tiny.yaml", "--runs", "/proc/nowhere"], "cannot be written"),
+        (["run", "tiny.yaml", "--executor", "locl"], "did you mean 'local'"),
+        (["score", ".", "l1"], "not the folder of a run"),
+        (["plugins", "dea"], "did you mean 'dae'"),
+        (["data", "fetch", "retinamnis"], "did you mean 'retinamnist'"),
+        (["runn"], "No such command"),
+        (["-p", "pca", "plan", "tiny.yaml"], "no:NAME"),
+    ],
+)
+def test_bad_usage_is_one_message_and_exit_code_2(tmp_path, arguments, words):
+    write_suite(tmp_path)
+    done = cfbench(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_fails_with_a_message_and_goes_on_when_there_is_room(tmp_path):
+    """A file-size limit stands in for a full disk: the store's larger files cannot be written."""
+    write_suite(tmp_path)
+    home = str(tmp_path / "home")
+    limited = f"ulimit -f 40; exec {os.environ.get('PYTHON', 'python')} -m cfbench -p no:mlflow run tiny.yaml"
+    done = subprocess.run(
+        ["bash", "-c", limited.replace("python -m", f"{os.sys.executable} -m")],
+        cwd=tmp_path,
+        env={**os.environ, "CFBENCH_HOME": home, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "cannot be written" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    done = cfbench(*GO, "run", "tiny.yaml", cwd=tmp_path, CFBENCH_HOME=home)
+    assert done.returncode == 0, done.stdout + done.stderr
