@@ -34,9 +34,20 @@ class Context:
 class Cases(Protocol):
     """Cases of one split in a fixed order, with random access to their images."""
 
-    ids: tuple[str, ...]
-    patients: tuple[str, ...]
-    labels: Mapping[str, Values]
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The cases' unique ids."""
+        ...
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """The patient of each case."""
+        ...
+
+    @property
+    def labels(self) -> Mapping[str, Values]:
+        """Every label of each case; NaN where it is missing."""
+        ...
 
     def __len__(self) -> int:
         """Return the number of cases."""

@@ -1,4 +1,4 @@
-"""Records: what a run found, one JSON line per cell, view and metric. Everything that people look at is made from them."""
+"""Records: what a run found, one JSON line per cell, view and metric; all that people look at is made from them."""
 
 import json
 from collections.abc import Iterable, Mapping

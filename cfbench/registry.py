@@ -24,7 +24,7 @@ from cfbench.specs import (
 )
 
 #: Kind of offer (and section of a suite) to the type that its hook yields.
-KINDS: Mapping[str, type] = {
+KINDS: Mapping[str, type[Any]] = {
     "datasets": DatasetSpec,
     "generators": GeneratorSpec,
     "attributions": AttributionSpec,
@@ -140,10 +140,11 @@ def _collect(manager: pluggy.PluginManager, found: Mapping[str, tuple[str, str]]
 
 def _call_offer(impl: pluggy.HookImpl, kind: str, distribution: str) -> Sequence[Any]:
     try:
-        return list(impl.function())
+        offered: Sequence[Any] = list(impl.function())  # type: ignore[call-overload]
     except Exception as error:
         message = _broken(impl.plugin_name, distribution, error)
         raise PluginError(f"cfbench_{kind}() raised: {message}") from error
+    return offered
 
 
 def _check(kind: str, spec: Any, plugin: str) -> None:

@@ -15,7 +15,7 @@ Interval = Literal["bootstrap", "jackknife", "none"]
 ViewName = Literal["probe", "reconstruction", "reconstruction-random", "sample", "counterfactual", "sweep"]
 
 
-def param(default: Any, help: str) -> Any:  # noqa: A002, ANN401 - reads as documentation; any type may be a default
+def param(default: Any, help: str) -> Any:  # noqa: A002 - reads as documentation; any type may be a default
     """Declare a documented field of a params dataclass."""
     return field(default=default, metadata={"help": help})
 
@@ -132,7 +132,7 @@ class AttributionSpec(Spec):
 
     #: What it needs of its generator (`latent`, `sampling`, `editing`) or of the dataset (`images`, `truth`).
     needs: frozenset[Literal["latent", "sampling", "editing", "images", "truth"]] = frozenset()
-    #: `"score"` (a score of the positive class for x), `"grade"` (a continuous grade for x), `"counterfactual"`, `"heat"`.
+    #: `"score"` (of the positive class, for x), `"grade"` (continuous, for x), `"counterfactual"`, `"heat"`.
     provides: frozenset[Literal["score", "grade", "counterfactual", "heat"]]
     #: Kinds of target it can be asked for.
     targets: frozenset[Literal["flip", "grade"]] = frozenset({"flip", "grade"})
@@ -164,7 +164,7 @@ class MetricSpec(Spec):
     range: tuple[float | None, float | None] = (None, None)
     #: Fewest lines for which the number means anything; fewer gives n/a.
     minimum: int = 1
-    #: What a failed line counts as (case metrics).
+    #: What a failed line counts as (case metrics); None: the metric itself scores it, by `View.status`.
     worst: float | None = None
     #: How its interval is made; both resample patients.
     interval: Interval = "bootstrap"

@@ -59,7 +59,7 @@ class Store:
         return self._manifest(key)["meta"]  # type: ignore[no-any-return]
 
     def read(self, key: str) -> Artifact:
-        """Return the artifact after checking every file. Raises CorruptArtifactError after moving a damaged one away."""
+        """Return the artifact, every file checked. Raises CorruptArtifactError after moving a damaged one away."""
         folder = self.folder(key)
         manifest = self._manifest(key)
         if key not in self._verified:

@@ -1,4 +1,4 @@
-"""Files that a suite needs: fetched before the first step, with progress; what cannot be had is a reason, not a stop."""
+"""Files that a suite needs: fetched before the first step; what cannot be had is a reason, not a stop."""
 
 from collections.abc import Callable, Iterable
 

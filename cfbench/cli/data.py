@@ -42,7 +42,7 @@ def list_(ctx: click.Context) -> None:
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.pass_context
 def fetch(ctx: click.Context, name: str, settings: tuple[str, ...]) -> None:
-    """Fetch the files of a dataset (NAME) or of everything that a suite (a YAML file) needs.
+    r"""Fetch the files of a dataset (NAME) or of everything that a suite (a YAML file) needs.
 
     \b
       cfbench data fetch retinamnist size=128
@@ -63,7 +63,7 @@ def fetch(ctx: click.Context, name: str, settings: tuple[str, ...]) -> None:
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.pass_context
 def check(ctx: click.Context, name: str, settings: tuple[str, ...]) -> int:
-    """Read every case of a dataset: files, shapes, values, patients across splits; count cases and labels.
+    r"""Read every case of a dataset: files, shapes, values, patients across splits; count cases and labels.
 
     \b
       cfbench data check retinamnist root=/data/medmnist
@@ -81,7 +81,7 @@ def check(ctx: click.Context, name: str, settings: tuple[str, ...]) -> int:
             cases.batch(index)
         crossing = {p for p in cases.patients if patients.setdefault(p, split) != split}
         if crossing:
-            raise CfbenchError(f"{name}: patient {sorted(crossing)[0]!r} is in two splits ({len(crossing)} such patients)")
+            raise CfbenchError(f"{name}: patient {min(crossing)!r} is in two splits ({len(crossing)} such patients)")
         who = f"{len(set(cases.patients))} patients" if info.patients else "patients unknown"
         click.echo(f"  {split:6}{len(cases):7} cases, {who}; " + "; ".join(_counts(cases, info)))
     click.echo("all well")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -29,12 +30,14 @@ class Bars:
         self._whole: TaskID | None = None
         self._console = console
 
-    def __enter__(self) -> "Bars":
+    def __enter__(self) -> Self:
         """Begin to draw."""
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop drawing."""
         self._progress.stop()
 
@@ -78,11 +81,13 @@ class Lines:
         self._started = time.monotonic()
         self._last: dict[str, float] = {}
 
-    def __enter__(self) -> "Lines":
+    def __enter__(self) -> Self:
         """Begin."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """End."""
 
     def needed(self, steps: Sequence[Step]) -> None:

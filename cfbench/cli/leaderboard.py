@@ -10,7 +10,7 @@ import click
 @click.option("--out", type=click.Path(path_type=Path), default=Path("leaderboard-site"), show_default=True)
 @click.option("--print", "show", is_flag=True, help="Print the tables in the terminal as well.")
 def leaderboard(runs: tuple[Path, ...], out: Path, show: bool) -> None:
-    """Render the tables and galleries of RUNS (their folders) as a static site, CSV and Markdown.
+    r"""Render the tables and galleries of RUNS (their folders) as a static site, CSV and Markdown.
 
     \b
       cfbench leaderboard runs/vcf/* --out site

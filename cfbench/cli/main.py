@@ -68,9 +68,13 @@ def _disabled(options: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-@click.group(cls=Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="cfbench")
-@click.option("-p", "plugin", multiple=True, is_eager=True, metavar="no:NAME", help="Go without a plugin (not even imported).")
+@click.option(
+    "-p", "plugin", multiple=True, is_eager=True, metavar="no:NAME", help="Go without a plugin (not even imported)."
+)
 def cli(plugin: tuple[str, ...]) -> None:
     """Benchmark counterfactual explanations and visual attribution in medical imaging.
 

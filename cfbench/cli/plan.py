@@ -8,8 +8,8 @@ import click
 from cfbench.cli.main import registry_of
 from cfbench.cli.session import plan_as_is
 from cfbench.execute.schedule import Schedule
-from cfbench.plan import Plan
 from cfbench.places import store_folder
+from cfbench.plan import Plan
 from cfbench.store import Store
 from cfbench.suite import read_suite
 

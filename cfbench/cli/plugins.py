@@ -61,4 +61,3 @@ def _type(field: "Field[Any]") -> str:
 def _default(field: "Field[Any]") -> str:
     value = field.default_factory() if field.default_factory is not MISSING else field.default
     return repr(value)
-

@@ -1,5 +1,6 @@
 """`cfbench run`: plan, run what is missing, show the tables."""
 
+import os
 import platform
 import shlex
 import sys
@@ -39,7 +40,7 @@ def run(
     options: tuple[str, ...],
     device: str,
 ) -> int:
-    """Run a SUITE and show its tables.
+    r"""Run a SUITE and show its tables.
 
     Everything that is done is kept: the same command resumes a run that was stopped and re-uses what is there. Any
     setting can be changed behind the suite, such as:
@@ -58,7 +59,13 @@ def run(
 
 
 def execute(
-    plan: Plan, registry: Registry, folder: Any, executor: str, options: Sequence[str], device: str, kept: Sequence[Record] = ()
+    plan: Plan,
+    registry: Registry,
+    folder: Any,
+    executor: str,
+    options: Sequence[str],
+    device: str,
+    kept: Sequence[Record] = (),
 ) -> int:
     """Run a plan, tell the watchers, render the leaderboard, print the tables; return the exit code."""
     from rich.console import Console
@@ -69,8 +76,11 @@ def execute(
     from cfbench.places import store_folder
     from cfbench.store import Store
 
-    console = Console()
-    report = lambda text: console.print(f"[yellow]warning[/] {text}", soft_wrap=True)  # noqa: E731 - a one-line echo
+    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+
+    def report(text: str) -> None:
+        console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+
     store, started = Store(store_folder()), time.time()
     for remark in plan.remarks:
         report(remark)
@@ -101,12 +111,12 @@ class _Lazy:
     """An executor that is built when the first job comes: a run that finds everything done starts nothing."""
 
     def __init__(self, registry: Registry, name: str, options: Sequence[str], device: str) -> None:
-        self._make = lambda: make_executor(registry, name, options, device)
+        self._arguments = (registry, name, options, device)
         self._made: Any = None
         registry.find("executors", name)
 
     def submit(self, job: Any) -> None:
-        self._made = self._made or self._make()
+        self._made = self._made or make_executor(*self._arguments)
         self._made.submit(job)
 
     def state(self, job: Any) -> Any:

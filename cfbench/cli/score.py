@@ -11,8 +11,8 @@ from cfbench.cli.main import registry_of
 from cfbench.cli.run import execute
 from cfbench.cli.session import device_of, plan_with_assets, run_options
 from cfbench.errors import SuiteError
-from cfbench.plan import Measurement, Plan
 from cfbench.places import store_folder
+from cfbench.plan import Measurement, Plan
 from cfbench.records import read_records
 from cfbench.store import Store
 from cfbench.suite import suite_from_config
@@ -35,7 +35,7 @@ def score(
     options: tuple[str, ...],
     device: str,
 ) -> int:
-    """Measure METRICS on what a RUN (its folder) has stored, without generating anything again.
+    r"""Measure METRICS on what a RUN (its folder) has stored, without generating anything again.
 
     \b
       cfbench score runs/vcf/0123456789ab ms-ssim-3scale outside-change

@@ -57,7 +57,9 @@ def make_executor(registry: Registry, name: str, options: Sequence[str], device:
     try:
         config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(options)))
     except OmegaConfBaseException as error:
-        raise SuiteError(f"-x {' '.join(options)}: {str(error).splitlines()[0]} (see `cfbench plugins {name}`)") from error
+        raise SuiteError(
+            f"-x {' '.join(options)}: {str(error).splitlines()[0]} (see `cfbench plugins {name}`)"
+        ) from error
     if device == "cuda" and name == "local" and not config.gpus:
         config.gpus = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(gpu_ids()) or "0"
     return resolve(spec.factory)(OmegaConf.to_object(config))

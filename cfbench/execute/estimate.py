@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from cfbench.plan import Step
 
 #: Typical seconds of a step on two CPU cores; only their ratios matter once the run is under way.
-_TYPICAL = {"fit_generator": 150.0, "fit_judge": 25.0, "explain": 20.0, "invert": 12.0, "reconstruct": 8.0, "encode": 2.0}
+_TYPICAL = {
+    "fit_generator": 150.0,
+    "fit_judge": 25.0,
+    "explain": 20.0,
+    "invert": 12.0,
+    "reconstruct": 8.0,
+    "encode": 2.0,
+}
 
 
 class Estimate:

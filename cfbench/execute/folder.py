@@ -33,7 +33,9 @@ class RunFolder:
                 pass
             write_atomically(folder.path / "suite.json", json.dumps(suite.config, indent=1))
         except OSError as error:
-            raise StoreError(f"{folder.path} cannot be written: {error.strerror}; name another folder by --runs") from error
+            raise StoreError(
+                f"{folder.path} cannot be written: {error.strerror}; name another folder by --runs"
+            ) from error
         return folder
 
     def config(self) -> Mapping[str, Any]:

@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from cfbench.plan import Measurement, Plan
-from cfbench.records import Cost, Record
+from cfbench.records import Cost, Record, Status
 from cfbench.store import Store
 
 
 def record_of(measurement: Measurement, plan: Plan, store: Store, failed: Mapping[str, str]) -> Record:
     """Return the record of a measurement: measured, or skipped or failed with its reason."""
-    common = {
+    common: dict[str, Any] = {
         "suite": plan.suite.name,
         "cell": measurement.cell,
         "metric": measurement.metric,
@@ -18,16 +19,16 @@ def record_of(measurement: Measurement, plan: Plan, store: Store, failed: Mappin
         "direction": measurement.direction,
     }
     if measurement.key is None:
-        return Record(**common, status=_status(measurement), reason=measurement.reason)  # type: ignore[arg-type]
+        return Record(**common, status=_status(measurement), reason=measurement.reason)
     if measurement.key in failed:
-        return Record(**common, status="failed", reason=failed[measurement.key])  # type: ignore[arg-type]
+        return Record(**common, status="failed", reason=failed[measurement.key])
     artifact = store.read(measurement.key)
     result = json.loads((artifact.folder / "result.json").read_text(encoding="utf-8"))
     result["notes"] = (*result["notes"], *_notes(measurement, plan))
     return Record(**common, **result, key=measurement.key, cost=Cost(**artifact.meta["cost"]))
 
 
-def _status(measurement: Measurement) -> str:
+def _status(measurement: Measurement) -> Status:
     return "failed" if measurement.status == "failed" else "skipped"
 
 

@@ -1,4 +1,4 @@
-"""Running a plan: jobs are made of ready steps, their events are followed, and each finished number becomes a record."""
+"""Running a plan: ready steps become jobs, their events are followed, finished numbers become records."""
 
 import json
 import time

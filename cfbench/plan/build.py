@@ -64,19 +64,19 @@ def _rows(suite: Suite, dataset: str, info: DatasetInfo, unavailable: rules.Unav
     for seed in suite.seeds:
         for generator in suite.generators.values():
             cell = Cell(dataset=dataset, task=None, generator=generator.name, attribution=None, seed=seed)
-            why = broken or rules.why_not_component(generator, info, unavailable) or _no_images(generator, info, dataset)
+            why = (
+                broken or rules.why_not_component(generator, info, unavailable) or _no_images(generator, info, dataset)
+            )
             yield Row(cell, generator, None, possible[0] if possible else None, why, bool(broken))
         for task, why_not_task in tasks.items():
             for use in suite.attributions.values():
-                for generator in suite.generators.values() if _needs_generator(use) else (None,):
-                    row = _row(suite, dataset, task, generator, use, seed)
+                for partner in suite.generators.values() if _needs_generator(use) else (None,):
+                    row = _row(suite, dataset, task, partner, use, seed)
                     why = broken or why_not_task or _why_not(row, dataset, info, unavailable)
-                    yield Row(row.cell, generator, use, task, why, bool(broken))
+                    yield Row(row.cell, partner, use, task, why, bool(broken))
 
 
-def _row(
-    suite: Suite, dataset: str, task: Task, generator: Component | None, use: AttributionUse, seed: int
-) -> Row:
+def _row(suite: Suite, dataset: str, task: Task, generator: Component | None, use: AttributionUse, seed: int) -> Row:
     name = generator.name if generator else None
     cell = Cell(dataset=dataset, task=task.name, generator=name, attribution=use.component.name, seed=seed)
     names = {"dataset": dataset, "task": task.name, "generator": name, "attribution": use.component.name}
@@ -139,7 +139,12 @@ def _measurements(graph: Graph, row: Row, unavailable: rules.Unavailable) -> Ite
                 or rules.why_not_metric(metric, view, graph.info, graph.suite, row.task)
                 or rules.why_not_component(metric, graph.info, unavailable)
             )
-            common: dict[str, Any] = {"cell": row.cell, "metric": metric.name, "view": view, "direction": spec.direction}
+            common: dict[str, Any] = {
+                "cell": row.cell,
+                "metric": metric.name,
+                "view": view,
+                "direction": spec.direction,
+            }
             if why:
                 yield Measurement(**common, status="failed" if row.broken else "skipped", reason=why)
             else:

@@ -51,7 +51,9 @@ def explain(work: Work) -> None:
     columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     _require_finite_where_ok(columns, status)
     work.save_tensors(columns)
-    work.save_json("lines.json", {"kind": lines.kind, "case": lines.case, "value": lines.value.tolist(), "status": status})
+    work.save_json(
+        "lines.json", {"kind": lines.kind, "case": lines.case, "value": lines.value.tolist(), "status": status}
+    )
 
 
 def truth_of(work: Work, cases: Cases, index: list[int], value: Tensor) -> Truth:
@@ -61,9 +63,7 @@ def truth_of(work: Work, cases: Cases, index: list[int], value: Tensor) -> Truth
     return dataset.counterfactual([cases.ids[i] for i in index], work.known_task.label, value)
 
 
-def _inputs(
-    work: Work, lines: Lines, index: list[int], stored: Code | None
-) -> tuple[Batch, Code | None, Targets]:
+def _inputs(work: Work, lines: Lines, index: list[int], stored: Code | None) -> tuple[Batch, Code | None, Targets]:
     case = [lines.case[i] for i in index]
     value = lines.value[index]
     batch = work.test.batch(case)

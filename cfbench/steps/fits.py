@@ -1,4 +1,4 @@
-"""Steps that learn: generators from the guide's images, attributions from its labels, judges from their own patients."""
+"""Steps that learn: generators from the guide's images, attributions from its labels, judges from other patients."""
 
 from cfbench.protocols import Attribution, Classifier, Generator
 from cfbench.steps.cases import labelled

@@ -62,8 +62,9 @@ def measure(work: Work) -> None:
         "coverage": sum(status == "ok" for status in view.status) / max(len(view), 1),
     }
     try:
-        if len(view) < spec.minimum:
-            raise UndefinedError(f"{spec.name} means something from {spec.minimum} lines on; there are {len(view)}")
+        answered = sum(status == "ok" for status in view.status) if spec.kind == "set" else len(view)
+        if answered < spec.minimum:
+            raise UndefinedError(f"{spec.name} means something from {spec.minimum} lines on; there are {answered}")
         measured = _of_cases(work, view, spec) if spec.kind == "case" else _of_set(work, view, spec)
         result = replace(measured, **facts)
     except UndefinedError as error:
@@ -79,7 +80,7 @@ def _of_cases(work: Work, view: View, spec: MetricSpec) -> Result:
         parts.append(metric.score(take(view, index), work.context).detach().cpu().double())
     scores = torch.cat(parts).numpy()
     failed = np.array([status != "ok" for status in view.status])
-    scores = np.where(failed, np.nan if spec.worst is None else spec.worst, scores)
+    scores = np.where(failed, scores if spec.worst is None else spec.worst, scores)
     if np.isinf(scores).any():
         raise NotFiniteError(f"{spec.name} gave an infinite score")
     _save_scores(work, view, scores)

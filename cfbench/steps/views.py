@@ -17,7 +17,9 @@ def build_view(work: Work, name: str) -> View:
     if name == "sample":
         x_out = work.tensors("source")["x_out"]
         ids = tuple(f"sample-{i:05d}" for i in range(len(x_out)))
-        return View(name, work.task, ids, ids, ("ok",) * len(ids), x_out=x_out, judged_out=_judged(work, "judged_out", None))
+        return View(
+            name, work.task, ids, ids, ("ok",) * len(ids), x_out=x_out, judged_out=_judged(work, "judged_out", None)
+        )
     every = list(range(len(cases)))
     tensors = work.tensors("source")
     predicted = Prediction(tensors.get("score"), tensors.get("grade")) if name == "probe" else Prediction()
@@ -96,5 +98,7 @@ def _judged(work: Work, role: str, case: list[int] | None) -> dict[str, Judged]:
         if name.startswith(f"{role}:"):
             tensors = work.tensors(name)
             proba, features = tensors["proba"], tensors["features"]
-            found[name.partition(":")[2]] = Judged(proba if case is None else proba[case], features if case is None else features[case])
+            found[name.partition(":")[2]] = Judged(
+                proba if case is None else proba[case], features if case is None else features[case]
+            )
     return found

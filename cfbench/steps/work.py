@@ -69,8 +69,11 @@ class Work:
     @cached_property
     def task(self) -> Task | None:
         """Return the task, if this step has one."""
-        item = self.payload.get("task")
-        return Task(**{k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}) if item else None
+        item: dict[str, Any] | None = self.payload.get("task")
+        if item is None:
+            return None
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in item.items()}
+        return Task(**values)
 
     @property
     def known_task(self) -> Task:
@@ -98,7 +101,9 @@ class Work:
 
     def save_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Write tensors as this step's result."""
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, self.out / "tensors.safetensors")
+        save_file(
+            {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, self.out / "tensors.safetensors"
+        )
 
     def json(self, role: str, name: str) -> Any:
         """Return a JSON file of the result in this role."""

@@ -73,9 +73,7 @@ def _section(
     return {name: item for name, item in read_items.items() if item is not None}
 
 
-def _components(
-    kind: str, config: Mapping[str, Any], registry: Registry, findings: Findings
-) -> dict[str, Component]:
+def _components(kind: str, config: Mapping[str, Any], registry: Registry, findings: Findings) -> dict[str, Component]:
     return _section(kind, config, findings, lambda name, value: read_component((kind, name), value, registry, findings))
 
 
@@ -149,9 +147,7 @@ def _seeds(config: Mapping[str, Any], findings: Findings) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def _number(
-    config: Mapping[str, Any], key: str, default: N, low: N, high: N, findings: Findings, kind: type[N]
-) -> N:
+def _number(config: Mapping[str, Any], key: str, default: N, low: N, high: N, findings: Findings, kind: type[N]) -> N:
     value = config.get(key, default)
     accepted = (int, float) if kind is float else int
     what = f"a number from {low:g} to {high:g}" if kind is float else f"an integer from {low} to {high}"
@@ -166,7 +162,9 @@ def _exclude(config: Mapping[str, Any], findings: Findings) -> tuple[Mapping[str
     cross = findings.mapping(("cross",), config.get("cross", {}), "a mapping such as {exclude: [...]}")
     findings.unknown_keys(("cross",), cross, ["exclude"])
     rules = cross.get("exclude", [])
-    if not findings.expect(("cross", "exclude"), rules, list, "a list of combinations such as {generator: a, attribution: b}"):
+    if not findings.expect(
+        ("cross", "exclude"), rules, list, "a list of combinations such as {generator: a, attribution: b}"
+    ):
         return ()
     for index, rule in enumerate(rules):
         path = ("cross", "exclude", str(index))

@@ -39,7 +39,7 @@ class Findings:
 
     def mapping(self, path: tuple[str, ...], value: Any, what: str) -> Mapping[str, Any]:
         """Return the value if it is a mapping, else note it and return an empty one."""
-        return value if self.expect(path, value, Mapping, what) else {}  # type: ignore[type-abstract]
+        return value if self.expect(path, value, Mapping, what) else {}
 
     def raise_if_any(self) -> None:
         """Raise SuiteError with every finding, one per line."""

@@ -20,7 +20,8 @@ from cfbench_cnn.calibration import calibration_error, temperature
 from cfbench_cnn.net import Net
 from cfbench_cnn.plugin import CNNParams
 from cfbench_nets.pool import ImagePool, shuffled
-from cfbench_nets.training import Recipe, seeded, train_module
+from cfbench_nets.recipe import Recipe
+from cfbench_nets.seeds import seeded
 
 #: Looks at validation, evenly over the second half of the training (before it, the learning rate is high).
 CHECKS = 6
@@ -65,6 +66,8 @@ class CNN:
             index = shuffled(len(pool), self.params.batch, context.seed, step)
             logits, _ = self.net(augmented(pool.take(index), random).to(context.device))
             return functional.cross_entropy(logits, label[index].to(logits.device), weight.to(logits.device))
+
+        from cfbench_nets.training import train_module  # Lightning takes seconds to import; only fits need it
 
         recipe = Recipe(steps=self.params.steps, lr=self.params.lr, weight_decay=WEIGHT_DECAY)
         train_module(self.net, loss, recipe, context)

@@ -19,8 +19,8 @@ from cfbench_nets.betas import alpha_bar
 from cfbench_nets.objective import Objective, clean, noised, target
 from cfbench_nets.padding import crop, pad
 from cfbench_nets.pool import ImagePool, shuffled
-from cfbench_nets.seeds import generator
-from cfbench_nets.training import Recipe, seeded, train_module
+from cfbench_nets.recipe import Recipe
+from cfbench_nets.seeds import generator, seeded
 from cfbench_nets.weights import load_weights, save_weights
 
 #: Images that go through the network at once.
@@ -55,6 +55,8 @@ class DAE:
         def loss(step: int, random: torch.Generator) -> Float[Tensor, ""]:
             x = self._inward(pool.take(shuffled(len(pool), p.batch, context.seed, step)))
             return denoising_loss(network, _mirrored(x, random) if p.flip else x, p.objective, self.alpha_bar, random, p.time_power)
+
+        from cfbench_nets.training import train_module  # Lightning takes seconds to import; only fits need it
 
         recipe = Recipe(steps=p.steps, lr=p.lr, rate=p.rate, ema=p.ema, precision=p.precision)
         train_module(network, loss, recipe, context)

@@ -24,7 +24,10 @@ class Autoencoder(nn.Module):
             time_width=params.time_dim,
             code_width=params.z_dim,
         )
-        self.encoder = HalfUNet(channels, params.z_dim, _shape(params, params.encoder_mult, side), plain)
+        encoder = HalfUNet(channels, params.z_dim, _shape(params, params.encoder_mult, side), plain)
+        # Pooled features of a new network hardly differ between images, so the tiny epsilon.
+        standard = nn.BatchNorm1d(params.z_dim, eps=1e-10, affine=False)
+        self.encoder = nn.Sequential(encoder, standard) if params.standardise else encoder
         self.unet = UNet(channels, _shape(params, params.channel_mult, side), conditioned)
 
     def forward(

@@ -29,6 +29,9 @@ class DaeParams:
     schedule: Literal["linear", "cosine"] = param("linear", "Noise schedule.")
     time_power: float = param(1.0, "Training times are drawn with density t ** (time_power - 1).")
     T: int = param(1000, "Steps of the noise schedule.")
+    standardise: bool = param(
+        False, "Give every number of z mean 0 and variance 1 over the batch while training; an affine map afterwards."
+    )
     steps: int = param(562_500, "Optimiser steps (the published 72 M samples at batch 128).")
     batch: int = param(128, "Images per optimiser step.")
     lr: float = param(1e-4, "Learning rate of Adam, or its peak.")

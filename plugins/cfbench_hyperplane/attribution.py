@@ -17,7 +17,6 @@ from cfbench.types import Batch, Code, Explanation, Latents, Prediction, Targets
 from cfbench_hyperplane.calibration import Line, least_squares, two_means
 from cfbench_hyperplane.plane import Plane
 from cfbench_hyperplane.plugin import HyperplaneParams
-from cfbench_hyperplane.probe import fit_plane
 
 
 class Hyperplane:
@@ -49,6 +48,8 @@ class Hyperplane:
             )
         grade = _float64(train.grade)
         part = grade.isfinite() & ~_among(grade, self.task.exclude)
+        from cfbench_hyperplane.probe import fit_plane  # scikit-learn takes a second to import; only fits need it
+
         self.plane = fit_plane(w[part], _among(grade[part], self.task.positive), self.params)
         self.line = self._calibrate(self.plane.distance(w), grade, part)
         context.progress(1, 1, "probe")

@@ -1,30 +1,18 @@
 """FID and KID: how far a set of images is from the real ones, seen through Inception."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-from cfbench.errors import NotFiniteError, UndefinedError
+from cfbench.errors import UndefinedError
 from cfbench.protocols import Context, Reference, View
 from cfbench.specs import NoParams
 from cfbench_metrics.columns import answered
+from cfbench_metrics.features import Distance, checked
 from cfbench_metrics.frechet import frechet_distances
 from cfbench_metrics.inception import inception_features
 from cfbench_metrics.kernel import kernel_distances
-
-#: `(x, y, weights of x, weights of y) -> distances`, one per row of weights.
-Distance = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-
-
-def checked(features: Float[Tensor, "n d"], whose: str) -> Float[Tensor, "n d"]:
-    """Return the features if there are two or more and all are finite."""
-    if len(features) < 2:
-        raise UndefinedError(f"a distance between sets needs 2 {whose} images, got {len(features)}")
-    if not features.isfinite().all():
-        raise NotFiniteError(f"the features of the {whose} images are not finite; do the images hold NaN?")
-    return features
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from cfbench.errors import UndefinedError
 from cfbench.protocols import Context, Reference, View
 from cfbench.specs import NoParams
 from cfbench_metrics.columns import answered, judges_of
-from cfbench_metrics.distribution import Distance, checked
+from cfbench_metrics.features import Distance, checked
 from cfbench_metrics.frechet import frechet_distances
 from cfbench_metrics.kernel import kernel_distances
 

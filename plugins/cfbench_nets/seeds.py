@@ -1,5 +1,7 @@
 """Random generators that are a function of what they are for: nothing has to be saved to resume or to repeat."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 
 import torch
@@ -14,3 +16,11 @@ def seed_of(*parts: int | str) -> int:
 def generator(*parts: int | str) -> torch.Generator:
     """Return a CPU generator seeded with `seed_of(*parts)`: the same numbers whatever device they are moved to."""
     return torch.Generator().manual_seed(seed_of(*parts))
+
+
+@contextmanager
+def seeded(*parts: int | str) -> Iterator[None]:
+    """Seed torch's global random state for a block, then put the old state back. For initial weights and dropout."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_of(*parts))
+        yield

@@ -25,8 +25,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
 
 import pytorch_lightning as lightning
 import torch
@@ -37,35 +35,14 @@ from cfbench.errors import NotFiniteError
 from cfbench.protocols import Context
 from cfbench_nets.checkpoint import read_checkpoint, write_checkpoint
 from cfbench_nets.ema import Ema
-from cfbench_nets.rates import Shape, learning_rate
-from cfbench_nets.seeds import generator, seed_of
+from cfbench_nets.rates import learning_rate
+from cfbench_nets.recipe import Recipe
+from cfbench_nets.seeds import generator, seeded
 
 #: Seconds between checkpoints; a kill loses no more work than this.
 CHECKPOINT_SECONDS = 30.0
 
 StepLoss = Callable[[int, torch.Generator], Float[Tensor, ""]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a module is trained: AdamW (Adam if `weight_decay` is 0) with the gradient's norm clipped."""
-
-    steps: int
-    lr: float
-    rate: Shape = "one-cycle"
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    #: Decay of the averaged weights (with warm-up), or None to keep the last ones.
-    ema: float | None = None
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-
-@contextmanager
-def seeded(*parts: int | str) -> Iterator[None]:
-    """Seed torch's global random state for a block, then put the old state back. For initial weights and dropout."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed_of(*parts))
-        yield
 
 
 def train_module(module: nn.Module, loss: StepLoss, recipe: Recipe, context: Context) -> None:

@@ -59,7 +59,8 @@ def test_keys_change_with_what_matters_and_only_with_that(tmp_path, registry):
 
 def test_a_plan_is_the_same_in_another_process(tmp_path, registry):
     code = (
-        "import sys; from pathlib import Path; from cfbench.registry import load; from cfbench.suite import read_suite\n"
+        "import sys; from pathlib import Path; from cfbench.registry import load\n"
+        "from cfbench.suite import read_suite\n"
         "from cfbench.plan import make_plan\n"
         "plan = make_plan(read_suite(Path(sys.argv[1]), load(['mlflow'])), lambda _: '')\nprint('\\n'.join(plan.steps))"
     )

@@ -9,7 +9,15 @@ CELL = Cell(dataset="d", task="t", generator=None, attribution="a", seed=0)
 
 
 def record(**changes):
-    values = {"suite": "s", "cell": CELL, "metric": "auc", "view": "probe", "status": "ok", "value": 0.5, "notes": ("n",)}
+    values = {
+        "suite": "s",
+        "cell": CELL,
+        "metric": "auc",
+        "view": "probe",
+        "status": "ok",
+        "value": 0.5,
+        "notes": ("n",),
+    }
     return Record(**{**values, **changes})
 
 

@@ -30,7 +30,9 @@ def plugged(monkeypatch):
 
     def plug(module, name="stranger"):
         sys.modules[name] = module
-        monkeypatch.setattr(registry, "entry_points", lambda group: [*real(group=group), EntryPoint(name, name, "cfbench")])
+        monkeypatch.setattr(
+            registry, "entry_points", lambda group: [*real(group=group), EntryPoint(name, name, "cfbench")]
+        )
         return lambda: registry.load(["mlflow"])
 
     yield plug
@@ -84,7 +86,7 @@ def test_a_wrong_type_a_raising_hook_and_a_misspelt_hook(plugged):
     with pytest.raises(PluginError, match="no:stranger"):
         plugged(broken)()
     misspelt = ModuleType("stranger")
-    misspelt.cfbench_generatorz = hookimpl(lambda: [])
+    misspelt.cfbench_generatorz = hookimpl(lambda: [])  # noqa: PIE807 - a hook needs a function
     with pytest.raises(PluginError, match="misspelt"):
         plugged(misspelt)()
 
@@ -104,7 +106,7 @@ def test_a_raising_watcher_is_reported_and_the_others_still_hear(plugged):
     module.cfbench_run_finished = hookimpl(lambda records, folder: 1 / 0)
     found = plugged(module)()
     listener = ModuleType("listener")
-    listener.cfbench_run_finished = hookimpl(lambda records: heard.append(records))
+    listener.cfbench_run_finished = hookimpl(lambda records: heard.append(records))  # noqa: PLW0108 - named argument
     found.manager.register(listener)
     found.notify("cfbench_run_finished", told.append, records=[1], folder=None)
     assert heard == [[1]]

@@ -155,7 +155,7 @@ def _kill_holder(events: Path, candidates: list[int]) -> bool:
     """Kill the process that has this event file open."""
     for pid in candidates:
         for link in Path(f"/proc/{pid}/fd").glob("*"):
-            if link.exists() and Path(os.readlink(link)) == events:
+            if link.exists() and link.readlink() == events:
                 os.kill(pid, signal.SIGKILL)
                 return True
     return False

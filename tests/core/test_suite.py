@@ -18,7 +18,9 @@ def error_of(folder, text, registry, *overrides):
 
 
 def test_reads_components_with_presets_defaults_and_overrides(tmp_path, registry):
-    suite = read_suite(write_suite(tmp_path), registry, ["generators.pca.z_dim=5", "cases=7", "generators.x={use: dae, preset: quick}"])
+    suite = read_suite(
+        write_suite(tmp_path), registry, ["generators.pca.z_dim=5", "cases=7", "generators.x={use: dae, preset: quick}"]
+    )
     assert suite.generators["pca"].params.z_dim == 5
     assert suite.cases == 7
     assert suite.generators["x"].params.objective == "v"

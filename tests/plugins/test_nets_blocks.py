@@ -10,7 +10,7 @@ from cfbench_nets.layers import norm
 from cfbench_nets.padding import crop, pad, padded_side
 from cfbench_nets.seeds import generator
 from cfbench_nets.stages import Shape
-from cfbench_nets.training import seeded
+from cfbench_nets.seeds import seeded
 from cfbench_nets.unet import UNet
 
 CONVOLVE = {2: F.conv2d, 3: F.conv3d}
