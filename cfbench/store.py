@@ -8,6 +8,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -83,10 +84,11 @@ class Store:
             _seal(draft, key, meta)
             with suppress(FileExistsError, NotADirectoryError):
                 self._publish(draft, final)
-        except OSError as error:
-            if error.errno not in _DISK_ERRORS:
+        except Exception as error:
+            number = _os_error(error)
+            if number not in _DISK_ERRORS:
                 raise
-            raise StoreError(_disk_message(self.root, error)) from error
+            raise StoreError(_disk_message(self.root, OSError(number, os.strerror(number)))) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -109,6 +111,20 @@ class Store:
         folder = self.root / "scratch" / key
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def discard(self, key: str) -> bool:
+        """Remove an artifact; return whether there was one. Never leaves half of it under its name."""
+        folder = self.folder(key)
+        doomed = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            folder.rename(doomed)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError(_disk_message(self.root, error)) from error
+        shutil.rmtree(doomed, ignore_errors=True)
+        self._verified.discard(key)
+        return True
 
     def drop_scratch(self, key: str) -> None:
         """Remove the checkpoints of finished work."""
@@ -189,6 +205,14 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _os_error(error: Exception) -> int:
+    """Return the number of an operating system's error; safetensors gives it in its text only. 0 for other errors."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told.group(1)) if told else 0
 
 
 def _disk_message(root: Path, error: OSError) -> str:

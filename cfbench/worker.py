@@ -49,7 +49,8 @@ def main(argv: list[str]) -> int:
     import torch
 
     torch.set_num_threads(job["threads"])
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    if job["device"] != "cpu":  # on a CPU nothing needs it, and it would import torch's compiler: two seconds
+        torch.use_deterministic_algorithms(True, warn_only=True)
     registry, store = load(job["disabled"]), Store(Path(job["store"]))
     for step in job["steps"]:
         events.write("started", step["key"])
@@ -79,12 +80,15 @@ def _attempt(step: Mapping[str, Any], job: Mapping[str, Any], registry: Registry
 
 
 def _do(step: Mapping[str, Any], job: Mapping[str, Any], registry: Registry, store: Store, events: Events) -> None:
+    from cfbench.execute.stale import digests_of
     from cfbench.protocols import Context
+    from cfbench.sources import Sources
     from cfbench.steps import STEPS
     from cfbench.steps.work import Work
 
     key, started = step["key"], time.perf_counter()
     meta: dict[str, Any] = {"step": step["kind"], "payload": step["payload"], "inputs": step["inputs"]}
+    meta["sources"] = digests_of(step["payload"], registry, Sources())
     context = Context(
         seed=step["payload"]["seed"],
         folder=store.scratch(key),

@@ -18,7 +18,7 @@ from cfbench.cli.session import device_of, make_executor, plan_with_assets, run_
 from cfbench.errors import CfbenchError
 from cfbench.plan import Plan
 from cfbench.records import Record
-from cfbench.registry import Registry
+from cfbench.registry import Registry, did_you_mean
 from cfbench.suite import read_suite
 
 _RUNS = click.Path(path_type=Path, file_okay=False)
@@ -28,6 +28,9 @@ _RUNS = click.Path(path_type=Path, file_okay=False)
 @click.argument("suite", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--runs", type=_RUNS, default=Path("runs"), show_default=True, help="Folder of the runs.")
+@click.option(
+    "--recompute", multiple=True, metavar="PLUGIN", help="Make anew what this plugin made (its code changed)."
+)
 @run_options
 @click.pass_context
 def run(
@@ -35,6 +38,7 @@ def run(
     suite: Path,
     overrides: tuple[str, ...],
     runs: Path,
+    recompute: tuple[str, ...],
     offline: bool,
     executor: str,
     options: tuple[str, ...],
@@ -55,7 +59,21 @@ def run(
     read = read_suite(suite, registry, overrides)
     folder = RunFolder.of(read, runs)
     plan = plan_with_assets(read, str(suite), offline=offline)
+    if recompute:
+        _forget(plan, registry, recompute)
     return execute(plan, registry, folder, executor, options, device_of(device))
+
+
+def _forget(plan: Plan, registry: Registry, plugins: Sequence[str]) -> None:
+    from cfbench.execute.stale import forget
+    from cfbench.places import store_folder
+    from cfbench.store import Store
+
+    known = sorted({name for of_kind in registry.offers.values() for name in of_kind})
+    for name in plugins:
+        if name not in known:
+            raise click.UsageError(f"--recompute: nothing is called {name!r}{did_you_mean(name, known)}")
+    click.echo(f"{forget(plan, Store(store_folder()), plugins)} stored results will be made again")
 
 
 def execute(
@@ -73,6 +91,7 @@ def execute(
     from cfbench.cli.display import make_display
     from cfbench.cli.tables import print_tables
     from cfbench.execute import Runner
+    from cfbench.execute.stale import stale_plugins
     from cfbench.places import store_folder
     from cfbench.store import Store
 
@@ -94,6 +113,7 @@ def execute(
             display=display,
             device=device,
             disabled=registry.disabled,
+            stale=stale_plugins(plan, store, registry),
             kept=tuple(kept),
             on_record=lambda r: registry.notify("cfbench_record_written", report, record=r, folder=folder.path),
         )

@@ -9,7 +9,13 @@ from cfbench.records import Cost, Record, Status
 from cfbench.store import Store
 
 
-def record_of(measurement: Measurement, plan: Plan, store: Store, failed: Mapping[str, str]) -> Record:
+def record_of(
+    measurement: Measurement,
+    plan: Plan,
+    store: Store,
+    failed: Mapping[str, str],
+    stale: Mapping[str, tuple[str, ...]],
+) -> Record:
     """Return the record of a measurement: measured, or skipped or failed with its reason."""
     common: dict[str, Any] = {
         "suite": plan.suite.name,
@@ -24,7 +30,7 @@ def record_of(measurement: Measurement, plan: Plan, store: Store, failed: Mappin
         return Record(**common, status="failed", reason=failed[measurement.key])
     artifact = store.read(measurement.key)
     result = json.loads((artifact.folder / "result.json").read_text(encoding="utf-8"))
-    result["notes"] = (*result["notes"], *_notes(measurement, plan))
+    result["notes"] = (*result["notes"], *_notes(measurement, plan, stale.get(measurement.key, ())))
     return Record(**common, **result, key=measurement.key, cost=Cost(**artifact.meta["cost"]))
 
 
@@ -32,7 +38,13 @@ def _status(measurement: Measurement) -> Status:
     return "failed" if measurement.status == "failed" else "skipped"
 
 
-def _notes(measurement: Measurement, plan: Plan) -> tuple[str, ...]:
+def _notes(measurement: Measurement, plan: Plan, changed: tuple[str, ...]) -> tuple[str, ...]:
     """Return what a reader has to know of a number beside its value."""
     info = plan.info[measurement.cell.dataset]
-    return () if info.patients else ("patients are unknown: every image counts as its own patient",)
+    notes: tuple[str, ...] = () if info.patients else ("patients are unknown: every image counts as its own patient",)
+    if changed:
+        again = " ".join(f"--recompute {name}" for name in changed)
+        notes += (
+            f"stale: the code of {', '.join(changed)} has changed since; `cfbench run ... {again}` makes it again",
+        )
+    return notes

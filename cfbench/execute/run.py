@@ -13,7 +13,7 @@ from cfbench.execute.folder import RunFolder
 from cfbench.execute.records import record_of
 from cfbench.execute.schedule import Schedule
 from cfbench.jobs import Executor, Job
-from cfbench.plan import Plan, Step
+from cfbench.plan import Measurement, Plan, Step
 from cfbench.records import Record
 from cfbench.store import Store
 
@@ -71,6 +71,8 @@ class Runner:
     display: Display
     device: str
     disabled: tuple[str, ...]
+    #: Stored steps whose plugins' code has changed since (see `stale_plugins`).
+    stale: Mapping[str, tuple[str, ...]]
     on_record: Callable[[Record], None]
     #: Records of an earlier run that stay beside the new ones (`score`).
     kept: tuple[Record, ...] = ()
@@ -191,7 +193,7 @@ class Runner:
             key = measurement.key
             if key is None or key in self.schedule.failed or self.schedule.is_done(key):
                 try:
-                    self.records[i] = record_of(measurement, self.plan, self.store, self.schedule.failed)
+                    self.records[i] = self._record(measurement)
                     fresh.append(self.records[i])
                 except CorruptArtifactError:
                     self.schedule.lose(str(key))
@@ -199,6 +201,10 @@ class Runner:
             self.folder.write_records(self._all())
             for record in fresh:
                 self.on_record(record)
+
+    def _record(self, measurement: Measurement) -> Record:
+        stale = {} if measurement.key not in self.schedule.reused else self.stale
+        return record_of(measurement, self.plan, self.store, self.schedule.failed, stale)
 
     def _all(self) -> list[Record]:
         return [*self.kept, *(self.records[i] for i in sorted(self.records))]

@@ -16,7 +16,7 @@ from cfbench_dae.network import Autoencoder, working_side
 from cfbench_dae.plugin import DaeParams
 from cfbench_nets import ddim
 from cfbench_nets.betas import alpha_bar
-from cfbench_nets.objective import Objective, clean, noised, target
+from cfbench_nets.objective import clean, noised, target
 from cfbench_nets.padding import crop, pad
 from cfbench_nets.pool import ImagePool, shuffled
 from cfbench_nets.recipe import Recipe
@@ -25,6 +25,8 @@ from cfbench_nets.weights import load_weights, save_weights
 
 #: Images that go through the network at once.
 CHUNK = 64
+#: Images that whitening is learned from, at most.
+WHITENED = 4096
 #: What weights mean beyond their shapes; kept beside them and compared when they are loaded.
 MEANING = ("objective", "schedule", "T")
 
@@ -54,12 +56,15 @@ class DAE:
 
         def loss(step: int, random: torch.Generator) -> Float[Tensor, ""]:
             x = self._inward(pool.take(shuffled(len(pool), p.batch, context.seed, step)))
-            return denoising_loss(network, _mirrored(x, random) if p.flip else x, p.objective, self.alpha_bar, random, p.time_power)
+            return denoising_loss(p, network, _mirrored(x, random) if p.flip else x, self.alpha_bar, random)
 
         from cfbench_nets.training import train_module  # Lightning takes seconds to import; only fits need it
 
         recipe = Recipe(steps=p.steps, lr=p.lr, rate=p.rate, ema=p.ema, precision=p.precision)
         train_module(network, loss, recipe, context)
+        if p.whiten:
+            x = pool.take(shuffled(len(pool), min(len(pool), WHITENED), context.seed, 0))
+            network.whitening.learn(_chunked(lambda part: network.encoder(self._onto(part, context)), context, x))
         self.network = network
 
     def save(self, folder: Path) -> None:
@@ -81,8 +86,8 @@ class DAE:
 
     def encode(self, x: Images, context: Context) -> Latents:
         """Return z."""
-        encoder = self._fitted().encoder
-        return _chunked(lambda part: encoder(self._onto(part, context)), context, x)
+        network = self._fitted()
+        return _chunked(lambda part: network.whitening(network.encoder(self._onto(part, context))), context, x)
 
     def invert(self, x: Images, z: Latents, context: Context) -> Mapping[str, Tensor]:
         """Return x_T (of the padded size), by running DDIM backwards under z; always in float32."""
@@ -140,23 +145,24 @@ class DAE:
     def _denoiser(self, z: Tensor, steps: range) -> ddim.Denoiser:
         """Return the estimate of x_0 under z; the time embeddings of a whole trajectory are made at once."""
         unet, objective = self._fitted().unet, self.params.objective
+        z = self._fitted().whitening.undo(z)
         times = dict(zip(steps, unet.embed(torch.tensor(steps, device=z.device)).split(1), strict=True))
         return lambda x_t, t, level: clean(objective, x_t, unet(x_t, times[t], z), level)
 
 
 def denoising_loss(
-    network: Autoencoder,
+    params: DaeParams,
+    network: torch.nn.Module,
     x: Float[Tensor, "b c *space"],
-    objective: Objective,
-    levels: Float[Tensor, " T"],
+    alpha_bar: Float[Tensor, " T"],
     random: torch.Generator,
-    time_power: float = 1.0,
 ) -> Float[Tensor, ""]:
-    """Return the mean squared error of the prediction at uniform random times, for images in [-1, 1]."""
-    t = (len(levels) * torch.rand(len(x), generator=random) ** (1 / time_power)).long().clamp(max=len(levels)-1)
+    """Return the mean squared error of what the network predicts at random times, for images in [-1, 1]."""
+    u = torch.rand(len(x), generator=random) ** (1 / params.time_power)
+    t = (u * len(alpha_bar)).long().clamp(max=len(alpha_bar) - 1)
     noise = torch.randn(x.shape, generator=random)
-    level = levels[t].float().reshape(-1, *(1,) * (x.ndim - 1))
-    x_t, wanted = noised(x, noise, level), target(objective, x, noise, level)
+    level = alpha_bar[t].float().reshape(-1, *(1,) * (x.ndim - 1))
+    x_t, wanted = noised(x, noise, level), target(params.objective, x, noise, level)
     device = next(network.parameters()).device
     x, x_t, wanted, t = (value.to(device) for value in (x, x_t, wanted, t))
     return torch.nn.functional.mse_loss(network(x, x_t, t), wanted)

@@ -9,6 +9,7 @@ from cfbench_nets.half_unet import HalfUNet
 from cfbench_nets.padding import padded_side
 from cfbench_nets.stages import Shape
 from cfbench_nets.unet import UNet
+from cfbench_nets.whitening import Whitening
 
 
 class Autoencoder(nn.Module):
@@ -28,6 +29,7 @@ class Autoencoder(nn.Module):
         # Pooled features of a new network hardly differ between images, so the tiny epsilon.
         standard = nn.BatchNorm1d(params.z_dim, eps=1e-10, affine=False)
         self.encoder = nn.Sequential(encoder, standard) if params.standardise else encoder
+        self.whitening = Whitening(params.z_dim)
         self.unet = UNet(channels, _shape(params, params.channel_mult, side), conditioned)
 
     def forward(

@@ -1,8 +1,8 @@
 """Offers the diffusion autoencoder `dae`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from cfbench.hookspecs import hookimpl
 from cfbench.specs import GeneratorSpec, param
@@ -23,14 +23,20 @@ class DaeParams:
     )
     groups: int = param(32, "Most groups of a group norm.")
     z_dim: int = param(512, "Numbers in the semantic code.")
+    standardise: bool = param(
+        False, "Give every number of z mean 0 and variance 1 over the batch while training; an affine map afterwards."
+    )
+    whiten: bool = param(
+        False, "Give codes to probes uncorrelated, with variance 1 over the training images; an invertible affine map."
+    )
     time_dim: int = param(512, "Numbers in the embedding of time.")
     dropout: float = param(0.1, "Dropout in the U-Net's residual blocks.")
     objective: Literal["epsilon", "v"] = param("epsilon", "What the U-Net predicts.")
     schedule: Literal["linear", "cosine"] = param("linear", "Noise schedule.")
-    time_power: float = param(1.0, "Training times are drawn with density t ** (time_power - 1).")
     T: int = param(1000, "Steps of the noise schedule.")
-    standardise: bool = param(
-        False, "Give every number of z mean 0 and variance 1 over the batch while training; an affine map afterwards."
+    time_power: float = param(
+        1.0,
+        "Training times are drawn with a density that grows as t ** (time_power - 1); 1 is the published uniform one.",
     )
     steps: int = param(562_500, "Optimiser steps (the published 72 M samples at batch 128).")
     batch: int = param(128, "Images per optimiser step.")
@@ -46,25 +52,42 @@ class DaeParams:
     )
 
 
-QUICK = {
-    "channels": 16,
-    "channel_mult": (1, 2, 2),
-    "encoder_mult": (1, 2, 2),
+#: For CPUs and images of 28 to 48 pixels: minutes instead of GPU days. What it has in common with the paper is the
+#: architecture (smaller) and DDIM in both directions. It deviates in
+#: what minutes are too short for, and each deviation was measured on the vertebra phantom:
+#:
+#: - it predicts v under the cosine schedule, with times drawn more often where there is much noise: predicting epsilon,
+#:   x_T comes to carry the image before z does;
+#: - z is standardised over the batch while training. Pooled features of a new encoder differ by 0.002 between images,
+#:   so that the U-Net learned to do without them: after 1,500 steps a linear probe found the grade with an AUC of 0.79,
+#:   what an untrained encoder gives; standardised, 0.98 after 1,000;
+#: - the codes are whitened: the numbers of z are collinear, a probe's normal lies in the directions that vary least,
+#:   which hardly change the image; its reflection flipped 4 % of the cases, in white codes 77 %;
+#: - warm-up of the average, one cycle of the learning rate, no mirroring, no dropout;
+#: - x_T lies at the last step, not one jump beyond.
+QUICK: Mapping[str, Any] = {
+    "channels": 8,
+    "channel_mult": (1, 2, 4, 8),
+    "encoder_mult": (1, 2, 4, 8),
     "res_blocks": 1,
     "attention_resolutions": (),
+    "groups": 8,
     "z_dim": 32,
     "time_dim": 64,
     "dropout": 0.0,
     "objective": "v",
     "schedule": "cosine",
+    "time_power": 2.0,
+    "standardise": True,
+    "whiten": True,
     "steps": 1500,
-    "batch": 32,
-    "lr": 1.5e-3,
+    "batch": 24,
+    "lr": 2e-3,
     "rate": "one-cycle",
     "ema": 0.995,
     "flip": False,
-    "encode_steps": 50,
-    "decode_steps": 50,
+    "encode_steps": 40,
+    "decode_steps": 40,
     "encode_to": "last",
 }
 

@@ -7,6 +7,7 @@ from cfbench_nets.blocks import BlockStyle
 from cfbench_nets.layers import conv, norm
 from cfbench_nets.stages import Shape, descent, middle
 
+
 class HalfUNet(nn.Module):
     """Half a U-Net, then group norm, SiLU, the mean over all positions and a linear map; nothing bounds the vector."""
 

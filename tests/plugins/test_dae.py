@@ -10,10 +10,11 @@ from cfbench.errors import DataError, NotFiniteError, SuiteError
 from cfbench.protocols import Context, LatentGenerator
 from cfbench.specs import DatasetInfo
 from cfbench.types import Batch, Code
-from cfbench_dae.model import DAE
+from cfbench_dae.model import DAE, denoising_loss
 from cfbench_dae.network import Autoencoder
 from cfbench_dae.plugin import DaeParams, cfbench_generators
 from cfbench_nets import training
+from cfbench_nets.betas import alpha_bar
 
 TINY = DaeParams(
     channels=4,
@@ -125,7 +126,7 @@ def test_a_killed_fit_resumes_bit_for_bit(tmp_path, monkeypatch):
 
 def test_it_learns_what_x_t_does_not_hold(tmp_path):
     before, cases = fitted(tmp_path / "a", 1, 8, 8, steps=1)
-    after, _ = fitted(tmp_path / "b", 1, 8, 8, steps=80)
+    after, _ = fitted(tmp_path / "b", 1, 8, 8, steps=150)
     errors = []
     for dae in (before, after):
         here = context(tmp_path / "c")
@@ -202,6 +203,48 @@ def test_mirroring_and_dropout_are_part_of_the_training(tmp_path):
     dropped, _ = fitted(tmp_path / "c", 1, 8, 8, flip=False, dropout=0.5)
     assert not same(plain.network, mirrored.network)
     assert not same(plain.network, dropped.network)
+
+
+def test_standardised_and_whitened_codes_are_white_and_decode_as_the_plain_ones(tmp_path):
+    plain, cases = fitted(tmp_path / "a", 1, 8, 8, standardise=True, steps=60)
+    white, _ = fitted(tmp_path / "b", 1, 8, 8, standardise=True, steps=60, whiten=True)
+    here = context(tmp_path / "c")
+    z, u = plain.encode(cases.x, here), white.encode(cases.x, here)
+    assert not torch.equal(z, u)
+    torch.testing.assert_close(u.mean(dim=0), torch.zeros(3), rtol=0, atol=1e-3)
+    assert float(u[:, 0].std(correction=0)) == pytest.approx(1, abs=1e-3)
+    assert float((u.T @ u / len(u)).triu(1).abs().max()) < 1e-2
+    rest = plain.draw(cases.ids, here)
+    torch.testing.assert_close(
+        white.decode(Code(u, rest), here), plain.decode(Code(z, rest), here), rtol=1e-3, atol=1e-3
+    )
+    # Standardised: far from the 0.01 that a new encoder's codes vary by.
+    assert float(z.std(dim=0).mean()) > 0.3
+
+
+def test_times_are_drawn_with_the_density_asked_for(tmp_path):
+    seen = []
+
+    class Listening(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, x, x_t, t):
+            seen.append(t)
+            return x_t * self.weight
+
+    for power in (1.0, 3.0):
+        denoising_loss(
+            replace(TINY, time_power=power),
+            Listening(),
+            torch.zeros(20_000, 1, 1, 1),
+            alpha_bar("cosine", 1000),
+            torch.Generator().manual_seed(0),
+        )
+        t = seen.pop().double()
+        assert float(t.mean()) == pytest.approx(1000 * power / (power + 1), abs=8)
+        assert 0 <= float(t.min()) < float(t.max()) == 999
 
 
 def test_nan_in_the_images_is_named(tmp_path):

@@ -8,9 +8,8 @@ from cfbench_nets.blocks import Attention, BlockStyle, ResBlock
 from cfbench_nets.half_unet import HalfUNet
 from cfbench_nets.layers import norm
 from cfbench_nets.padding import crop, pad, padded_side
-from cfbench_nets.seeds import generator
+from cfbench_nets.seeds import generator, seeded
 from cfbench_nets.stages import Shape
-from cfbench_nets.seeds import seeded
 from cfbench_nets.unet import UNet
 
 CONVOLVE = {2: F.conv2d, 3: F.conv3d}

@@ -14,9 +14,8 @@ from cfbench_nets.checkpoint import read_checkpoint, write_checkpoint
 from cfbench_nets.ema import Ema, warm_decay
 from cfbench_nets.pool import ImagePool, shuffled
 from cfbench_nets.rates import learning_rate
-from cfbench_nets.seeds import seed_of
 from cfbench_nets.recipe import Recipe
-from cfbench_nets.seeds import seeded
+from cfbench_nets.seeds import seed_of, seeded
 from cfbench_nets.training import train_module
 from cfbench_nets.weights import load_weights, save_weights
 
