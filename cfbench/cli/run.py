@@ -121,8 +121,8 @@ def execute(
     failed = sum(record.status == "failed" for record in outcome.records)
     folder.write_gallery({cell: store.read(key) for cell, key in plan.galleries.items() if store.has(key)})
     folder.write_run(_facts(plan, registry, device, started, 1 if failed else 0))
-    registry.notify("cfbench_run_finished", report, records=outcome.records, folder=folder.path)
     print_tables(outcome.records, console)
+    registry.notify("cfbench_run_finished", report, records=outcome.records, folder=folder.path)
     _closing(outcome, failed, folder.path, time.time() - started, console)
     return 1 if failed else 0
 

@@ -136,6 +136,7 @@ def _measurements(graph: Graph, row: Row, unavailable: rules.Unavailable) -> Ite
         for view in (view for view in _views(row) if view in spec.views):
             why = (
                 row.why_not
+                or rules.why_not_dims(metric, graph.info)
                 or rules.why_not_metric(metric, view, graph.info, graph.suite, row.task)
                 or rules.why_not_component(metric, graph.info, unavailable)
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from cfbench.specs import Asset, AttributionSpec, DatasetInfo, GeneratorSpec, MetricSpec, Spec, Task
+from cfbench.specs import Asset, AttributionSpec, DatasetInfo, GeneratorSpec, MetricSpec, Task
 from cfbench.suite import Component, Suite
 
 #: Tells why an asset cannot be used, or nothing if it can.
@@ -18,11 +18,15 @@ def why_not_dataset(info: DatasetInfo, unavailable: Unavailable) -> str:
 
 def why_not_component(component: Component, info: DatasetInfo, unavailable: Unavailable) -> str:
     """Return why a component cannot run on this dataset, or nothing."""
-    spec: Spec = component.spec
-    if len(info.space) not in spec.dims:
-        works = " and ".join(f"{d}D" for d in spec.dims)
-        return f"{component.name} works on {works} images; these are {len(info.space)}D"
-    return "; ".join(filter(None, map(unavailable, spec.assets)))
+    return why_not_dims(component, info) or "; ".join(filter(None, map(unavailable, component.spec.assets)))
+
+
+def why_not_dims(component: Component, info: DatasetInfo) -> str:
+    """Return why a component cannot work on images of this many dimensions, or nothing."""
+    if len(info.space) in component.spec.dims:
+        return ""
+    works = " and ".join(f"{d}D" for d in component.spec.dims)
+    return f"{component.name} works on {works} images; these are {len(info.space)}D"
 
 
 def why_not_task(task: Task, dataset: str, info: DatasetInfo) -> str:
@@ -65,7 +69,7 @@ def why_not_metric(metric: Component, view: str, info: DatasetInfo, suite: Suite
         return f"{metric.name} needs a judge; the suite has none for this dataset (add a `judges:` section)"
     smallest = min(info.space)
     if spec.smallest_side and smallest < spec.smallest_side and view != "probe":
-        hint = f"; {spec.small_hint}" if spec.small_hint else ""
+        hint = f"; try {spec.small_hint}" if spec.small_hint else ""
         return f"{metric.name} needs images of at least {spec.smallest_side} px a side; these have {smallest}{hint}"
     return ""
 

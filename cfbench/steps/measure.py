@@ -128,7 +128,12 @@ def _weights(work: Work, view: View, reference: Reference | None, spec: MetricSp
 def _bounds(found: Array, spec: MetricSpec) -> Bounds | None:
     if spec.interval == "bootstrap":
         return percentile_interval(found[1:])
-    return jackknife_interval(float(found[0]), found[1:]) if spec.interval == "jackknife" else None
+    if spec.interval == "none":
+        return None
+    bounds = jackknife_interval(float(found[0]), found[1:])
+    low, high = spec.range  # a symmetric interval may leave the metric's range: a distance is not negative
+    lowest, highest = (-np.inf if low is None else low), (np.inf if high is None else high)
+    return replace(bounds, low=max(bounds.low, lowest), high=min(bounds.high, highest))
 
 
 def _save_scores(work: Work, view: View, scores: Array) -> None:

@@ -72,7 +72,7 @@ QUICK: Mapping[str, Any] = {
     "res_blocks": 1,
     "attention_resolutions": (),
     "groups": 8,
-    "z_dim": 32,
+    "z_dim": 16,
     "time_dim": 64,
     "dropout": 0.0,
     "objective": "v",
