@@ -30,7 +30,7 @@ def record_of(
         return Record(**common, status="failed", reason=failed[measurement.key])
     artifact = store.read(measurement.key)
     result = json.loads((artifact.folder / "result.json").read_text(encoding="utf-8"))
-    result["notes"] = (*result["notes"], *_notes(measurement, plan, stale.get(measurement.key, ())))
+    result["notes"] = (*result["notes"], *_notes(stale.get(measurement.key, ())))
     return Record(**common, **result, key=measurement.key, cost=Cost(**artifact.meta["cost"]))
 
 
@@ -38,13 +38,9 @@ def _status(measurement: Measurement) -> Status:
     return "failed" if measurement.status == "failed" else "skipped"
 
 
-def _notes(measurement: Measurement, plan: Plan, changed: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what a reader has to know of a number beside its value."""
-    info = plan.info[measurement.cell.dataset]
-    notes: tuple[str, ...] = () if info.patients else ("patients are unknown: every image counts as its own patient",)
-    if changed:
-        again = " ".join(f"--recompute {name}" for name in changed)
-        notes += (
-            f"stale: the code of {', '.join(changed)} has changed since; `cfbench run ... {again}` makes it again",
-        )
-    return notes
+def _notes(changed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a reader has to know of a number beside its value: that other code made it."""
+    if not changed:
+        return ()
+    again = " ".join(f"--recompute {name}" for name in changed)
+    return (f"stale: the code of {', '.join(changed)} has changed since; `cfbench run ... {again}` makes it again",)

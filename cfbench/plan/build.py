@@ -154,7 +154,8 @@ def _measurements(graph: Graph, row: Row, unavailable: rules.Unavailable) -> Ite
 
 def _gallery(graph: Graph, row: Row) -> Mapping[Cell, str]:
     views = [view for view in _views(row) if view in ("reconstruction", "counterfactual", "sweep")]
-    if not views:
+    explained = any(_needs_generator(use) for use in graph.suite.attributions.values())
+    if not views or (row.use is None and explained):  # there the reconstruction stands beside the counterfactual
         return {}
     rebuilt = None
     if row.use and row.generator and "latent" in row.generator.spec.provides:  # type: ignore[attr-defined]
