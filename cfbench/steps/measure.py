@@ -94,9 +94,9 @@ def _of_cases(work: Work, view: View, spec: MetricSpec) -> Result:
 
 def _of_set(work: Work, view: View, spec: MetricSpec) -> Result:
     metric: SetMetric = work.build("metric")
-    reference = Reference(work.tensors("reference")) if "reference" in work.inputs else None
     kept = take(view, [i for i, status in enumerate(view.status) if status == "ok"])
-    weights, reference_weights = _weights(work, kept, reference, spec)
+    reference, others = _reference(work, kept)
+    weights, reference_weights = _weights(kept, others, spec)
     rows = max(1, _WEIGHTS // max(len(kept), 1)) if spec.interval == "bootstrap" else len(weights)
     values = []
     for start in range(0, len(weights), rows):
@@ -111,9 +111,18 @@ def _of_set(work: Work, view: View, spec: MetricSpec) -> Result:
     return Result(value=float(found[0]), low=low, high=high, interval=spec.interval, notes=notes)
 
 
-def _weights(work: Work, view: View, reference: Reference | None, spec: MetricSpec) -> tuple[Tensor, Tensor]:
+def _reference(work: Work, view: View) -> tuple[Reference | None, list[str]]:
+    """Return the real side of a set metric and its patients: the cases that the lines are about, so that N is equal."""
+    if "reference" not in work.inputs:
+        return None, []
+    about = set(view.ids)
+    index = [i for i, case in enumerate(work.test.ids) if view.name == "sample" or case in about]
+    tensors = {name: tensor[index] for name, tensor in work.tensors("reference").items()}
+    return Reference(tensors), [work.test.patients[i] for i in index]
+
+
+def _weights(view: View, others: list[str], spec: MetricSpec) -> tuple[Tensor, Tensor]:
     """Return line weights and reference weights; a patient on both sides is drawn, or left out, on both."""
-    others = work.test.patients if reference is not None else ()
     patients = [*view.patients, *others]
     if spec.interval == "bootstrap":
         weights = patient_bootstrap_weights(patients, REPLICATES, seed=0)

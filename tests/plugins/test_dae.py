@@ -206,8 +206,8 @@ def test_mirroring_and_dropout_are_part_of_the_training(tmp_path):
 
 
 def test_standardised_and_whitened_codes_are_white_and_decode_as_the_plain_ones(tmp_path):
-    plain, cases = fitted(tmp_path / "a", 1, 8, 8, standardise=True, steps=30)
-    white, _ = fitted(tmp_path / "b", 1, 8, 8, standardise=True, steps=30, whiten=True)
+    plain, cases = fitted(tmp_path / "a", 1, 8, 8, standardise=True, steps=60)
+    white, _ = fitted(tmp_path / "b", 1, 8, 8, standardise=True, steps=60, whiten=True)
     here = context(tmp_path / "c")
     z, u = plain.encode(cases.x, here), white.encode(cases.x, here)
     assert not torch.equal(z, u)
