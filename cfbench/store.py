@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -45,6 +46,15 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._verified: set[str] = set()
+
+    def require_writable(self) -> None:
+        """Raise StoreError, saying what to do, unless artifacts can be written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise StoreError(_disk_message(self.root, error)) from error
 
     def folder(self, key: str) -> Path:
         """Return where the artifact is, or would be."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cfbench.errors import CfbenchError, CorruptArtifactError, UndefinedError
+from cfbench.errors import CfbenchError, CorruptArtifactError, StoreError, UndefinedError
 from cfbench.registry import Registry, load
 from cfbench.store import Store
 
@@ -54,8 +54,11 @@ def main(argv: list[str]) -> int:
     registry, store = load(job["disabled"]), Store(Path(job["store"]))
     for step in job["steps"]:
         events.write("started", step["key"])
-        with store.lock(step["key"]):
-            _attempt(step, job, registry, store, events)
+        try:
+            with store.lock(step["key"]):
+                _attempt(step, job, registry, store, events)
+        except StoreError as error:
+            events.write("failed", step["key"], reason=str(error))
     return 0
 
 

@@ -84,6 +84,8 @@ class Runner:
         """Run until nothing is left that can be done."""
         self.schedule = Schedule(self.plan, self.store, self.plan.wanted)
         self._note_records()
+        if self.schedule.needed():  # a run that finds everything done may read from a store that it cannot write
+            self.store.require_writable()
         try:
             while self.schedule.needed() or self._open:
                 self.display.needed(self.schedule.needed())

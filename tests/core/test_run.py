@@ -269,3 +269,57 @@ def test_changed_plugin_code_is_told_and_made_again_on_demand(tmp_path):
     done = cfbench(*GO, "run", "tiny.yaml", "--recompute", "mine", **go)
     assert done.returncode == 0, done.stderr
     assert (only().value, only().notes) == (2, ())
+
+
+SMALL = """\
+suite: tiny
+datasets: {d: {use: vertebra-phantom, size: 16, patients: 40}}
+tasks: {t: {label: genant, kind: ordinal, grades: [0, 1, 2, 3], positive: [2, 3]}}
+generators: {pca: {use: pca, z_dim: 4}}
+attributions: {flip: {use: hyperplane, probe: logistic}}
+metrics: [auc, l1]
+cases: 10
+gallery: 0
+"""
+
+
+def test_workers_in_fresh_interpreters_agree_with_forked_ones(tmp_path):
+    """The way that jobs run on GPUs, tried on a CPU."""
+    write_suite(tmp_path, SMALL)
+    assert cfbench(*GO, "run", "tiny.yaml", cwd=tmp_path, CFBENCH_HOME=str(tmp_path / "one")).returncode == 0
+    forked = digest(tmp_path)
+    fresh = ("--device", "cpu", "-x", "gpus=0")
+    done = cfbench(*GO, "run", "tiny.yaml", *fresh, cwd=tmp_path, CFBENCH_HOME=str(tmp_path / "two"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 re-used" in done.stdout
+    assert digest(tmp_path) == forked
+
+
+def test_a_home_that_cannot_be_written_is_told(tmp_path):
+    write_suite(tmp_path, SMALL)
+    (tmp_path / "file").write_text("in the way")
+    done = cfbench(*GO, "run", "tiny.yaml", cwd=tmp_path, CFBENCH_HOME=str(tmp_path / "file"))
+    assert done.returncode in (1, 2)
+    assert "cannot be written" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_an_interrupt_ends_with_130_and_leaves_no_worker(tmp_path):
+    write_suite(tmp_path, TINY.replace("steps: 30", "steps: 100000"))
+    process = start(*GO, "run", "tiny.yaml", "--offline", cwd=tmp_path, CFBENCH_HOME=str(tmp_path / "home"))
+    for _ in range(600):
+        if any('"progress"' in e.read_text() for e in tmp_path.glob("runs/tiny/*/jobs/fit_judge-*.events")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    time.sleep(1.5)
+    mine = [p for p in Path("/proc").glob("[0-9]*/fd/*") if _points_into(p, tmp_path)]
+    assert not mine, "a worker still has files of this run open"
+
+
+def _points_into(link: Path, folder: Path) -> bool:
+    try:
+        return link.readlink().is_relative_to(folder)
+    except OSError:
+        return False

@@ -1,0 +1,41 @@
+import pytest
+
+from cfbench.execute import estimate
+from cfbench.execute.estimate import Estimate, duration
+from cfbench.plan import Step
+
+
+def step(kind, name="a"):
+    return Step(kind=kind, key=f"{kind}-{name}", label=name, inputs={}, payload={})
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(estimate.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_running_step_is_extrapolated(clock):
+    guess, fit = Estimate(), step("fit_generator")
+    guess.needed([fit])
+    guess.began(fit)
+    clock[0] = 30.0
+    guess.progress(fit, 25, 100)
+    assert guess.left_of(fit) == "1:30 left"
+    assert guess.left() == "about 1:30 left"
+
+
+def test_what_is_not_begun_is_scaled_by_how_this_machine_does(clock):
+    guess, one, other = Estimate(), step("fit_generator"), step("fit_generator", "b")
+    guess.needed([one, other])
+    typical = guess.left()
+    guess.began(one)
+    clock[0] = 300.0
+    guess.ended(one)
+    guess.needed([other])
+    assert typical == guess.left() == "about 5:00 left", "twice as slow as typical, half the work left"
+
+
+def test_durations_read_well():
+    assert [duration(s) for s in (5, 65, 3725)] == ["0:05", "1:05", "1:02:05"]
