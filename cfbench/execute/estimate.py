@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from cfbench.plan import Step
 
-#: Typical seconds of a step on two CPU cores; only their ratios matter once the run is under way.
+#: Typical seconds of a heavy step on two CPU cores; only their ratios matter once the run is under way.
 _TYPICAL = {
     "fit_generator": 150.0,
     "fit_judge": 25.0,
@@ -28,7 +28,7 @@ class Estimate:
 
     def needed(self, steps: Sequence[Step]) -> None:
         """Note the steps that are not done."""
-        self._left = {step.key: _TYPICAL.get(step.kind, 0.5) for step in steps}
+        self._left = {step.key: _typical(step) for step in steps}
 
     def began(self, step: Step) -> None:
         """Note that a step runs."""
@@ -44,7 +44,8 @@ class Estimate:
         self.finished += 1
         started, _ = self._begun.pop(step.key, (time.monotonic(), 0.0))
         self._spent += time.monotonic() - started
-        self._expected += _TYPICAL.get(step.kind, 0.5)
+        self._expected += _typical(step)
+        self._left.pop(step.key, None)
 
     def left_of(self, step: Step) -> str:
         """Return the time left of one running step, such as `1:20 left`."""
@@ -59,6 +60,12 @@ class Estimate:
             started, share = self._begun.get(key, (0.0, 0.0))
             seconds += (time.monotonic() - started) * (1 - share) / share if share > 0.05 else typical * factor
         return f"about {duration(seconds)} left" if seconds >= 1 else "nearly done"
+
+
+def _typical(step: Step) -> float:
+    """Return what a step takes, about; a component that asks for one thread is a light one (judges are not)."""
+    light = step.threads == 1 and step.kind != "fit_judge"
+    return _TYPICAL.get(step.kind, 0.5) * (0.1 if light else 1.0)
 
 
 def duration(seconds: float) -> str:

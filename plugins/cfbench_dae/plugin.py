@@ -81,7 +81,7 @@ QUICK: Mapping[str, Any] = {
     "time_power": 2.0,
     "standardise": True,
     "whiten": True,
-    "steps": 1500,
+    "steps": 2000,
     "batch": 24,
     "lr": 2e-3,
     "rate": "one-cycle",
