@@ -1,6 +1,7 @@
 """Files that a suite needs: fetched before the first step; what cannot be had is a reason, not a stop."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import click
 
@@ -33,7 +34,9 @@ def why_missing(asset: Asset, hint: str) -> str:
     path = assets.locate(asset)
     if asset.root is not None:
         return f"{path} is missing or has another size; that folder was named by the suite (root:)"
-    return f"{asset.name} is not on this machine; with a network type `{hint}`, or put it at {path}"
+    # Records are published: they need not tell who ran them.
+    place = Path("~") / path.relative_to(Path.home()) if path.is_relative_to(Path.home()) else path
+    return f"{asset.name} is not on this machine; with a network type `{hint}`, or put it at {place}"
 
 
 def fetch_with_progress(asset: Asset) -> None:

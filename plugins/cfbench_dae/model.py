@@ -64,7 +64,7 @@ class DAE:
         train_module(network, loss, recipe, context)
         if p.whiten:
             x = pool.take(shuffled(len(pool), min(len(pool), WHITENED), context.seed, 0))
-            network.whitening.learn(_chunked(lambda part: network.encoder(self._onto(part, context)), context, x))
+            network.whitening.learn(_chunked(lambda part: network.encoder(self._onto(part, context)), x))
         self.network = network
 
     def save(self, folder: Path) -> None:
@@ -87,7 +87,7 @@ class DAE:
     def encode(self, x: Images, context: Context) -> Latents:
         """Return z."""
         network = self._fitted()
-        return _chunked(lambda part: network.whitening(network.encoder(self._onto(part, context))), context, x)
+        return _chunked(lambda part: network.whitening(network.encoder(self._onto(part, context))), x)
 
     def invert(self, x: Images, z: Latents, context: Context) -> Mapping[str, Tensor]:
         """Return x_T (of the padded size), by running DDIM backwards under z; always in float32."""
@@ -99,7 +99,7 @@ class DAE:
                 self._onto(part, context), denoise, self.alpha_bar, p.encode_steps, p.encode_to == "zero"
             )
 
-        return {"x_T": _chunked(up, context, x, z)}
+        return {"x_T": _chunked(up, x, z)}
 
     def draw(self, ids: Sequence[str], context: Context) -> Mapping[str, Tensor]:
         """Return a standard normal x_T for each case, from the seed and its id alone."""
@@ -118,7 +118,7 @@ class DAE:
             x = ddim.decode(x_T.to(context.device), denoise, self.alpha_bar, K)
             return (crop(x, self.data.space) + 1).mul(0.5).clamp(0, 1)
 
-        return _chunked(down, context, code.z, code.rest["x_T"])
+        return _chunked(down, code.z, code.rest["x_T"])
 
     def _build(self, context: Context) -> Autoencoder:
         with seeded(context.seed, "weights"):
@@ -174,13 +174,9 @@ def _mirrored(x: Float[Tensor, "b c *space"], random: torch.Generator) -> Float[
     return torch.where(chosen.reshape(-1, *(1,) * (x.ndim - 1)), x.flip(-1), x)
 
 
-def _chunked(step: Callable[..., Tensor], context: Context, *inputs: Tensor) -> Tensor:
+def _chunked(step: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """Apply a step to chunks of aligned inputs, without gradients; the result is float32 on the CPU."""
     parts = zip(*(value.split(CHUNK) for value in inputs), strict=True)
-    total = len(inputs[0])
-    results = []
     with torch.inference_mode():
-        for number, part in enumerate(parts):
-            results.append(step(*part).float().cpu())
-            context.progress(min((number + 1) * CHUNK, total), total, "diffusing")
+        results = [step(*part).float().cpu() for part in parts]
     return torch.cat(results).contiguous()
