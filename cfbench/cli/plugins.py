@@ -1,7 +1,7 @@
 """`cfbench plugins`: what is installed."""
 
 from dataclasses import MISSING, Field, fields
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import click
 
@@ -40,7 +40,8 @@ def _show(offer: Offer) -> None:
     if getattr(spec, "citation", ""):
         click.echo(f"  source: {spec.citation}")
     for field in fields(getattr(spec, "params", NoParams)):
-        click.echo(f"  {field.name:22}{_type(field):22}{_default(field):16}{field.metadata.get('help', '')}")
+        click.echo(f"  {field.name}: {_type(field)} = {_default(field)}")
+        click.echo(click.wrap_text(field.metadata.get("help", ""), 100, "      ", "      "))
     for preset, values in getattr(spec, "presets", {}).items():
         settings = ", ".join(f"{key}={value}" for key, value in values.items())
         click.echo(f"  preset {preset}: {settings}")
@@ -55,7 +56,10 @@ def _show(offer: Offer) -> None:
 
 
 def _type(field: "Field[Any]") -> str:
-    return field.type.__name__ if isinstance(field.type, type) else str(field.type).replace("typing.", "")
+    if get_origin(field.type) is Literal:
+        return "|".join(map(str, get_args(field.type)))
+    plain = isinstance(field.type, type) and not get_args(field.type)
+    return str(getattr(field.type, "__name__", field.type) if plain else field.type)
 
 
 def _default(field: "Field[Any]") -> str:
