@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cfbench import assets
-from cfbench.errors import CfbenchError
+from cfbench.errors import CfbenchError, OfflineError
 from cfbench.specs import Asset
 
 #: Seconds after which a server that does not answer counts as out of reach.
@@ -24,6 +24,9 @@ def obtain(wanted: Iterable[Asset], offline: bool, hint: str) -> Callable[[Asset
             continue
         try:
             fetch_with_progress(asset)
+        except OfflineError as error:
+            click.echo(f"note: {error}", err=True)
+            reasons[asset] = why_missing(asset, hint)
         except CfbenchError as error:
             reasons[asset] = str(error)
     return lambda asset: reasons.get(asset, "")

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import cfbench
 from cfbench.errors import StoreError
 from cfbench.leaderboard import view
+from cfbench.leaderboard.export import to_csv, to_markdown
 from cfbench.leaderboard.gallery import Gallery, read_gallery
 from cfbench.leaderboard.png import Png
-from cfbench.leaderboard.table import tables, to_csv, to_markdown
+from cfbench.leaderboard.table import tables
 from cfbench.leaderboard.text import plain, slug
 from cfbench.records import Record, flat_params, read_records, records_digest
 

@@ -1,15 +1,12 @@
 """Tables of a run, made from its records: what the terminal, the site and the exports show."""
 
-import csv
-import io
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
 from cfbench import records as rec
-from cfbench.leaderboard.text import decimals, number, plain
+from cfbench.leaderboard.text import decimals
 
 #: Titles of the tables and the views that they gather, both in the order of reading.
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -192,57 +189,3 @@ def _notes(records: Sequence[rec.Record]) -> tuple[str, ...]:
     if lowest < FULL_COVERAGE:
         notes[f"answers for {lowest:.0%} of the lines: below {FULL_COVERAGE:.0%}, not to be ranked"] = None
     return tuple(notes)
-
-
-_CSV = ("status", "value", "low", "high", "interval", "n", "patients", "unit", "coverage", "direction", "reason")
-
-
-def to_csv(records: Iterable[rec.Record]) -> str:
-    """Return one line per record. Text that a spreadsheet would take for a formula is led by an apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    cell_fields = ("dataset", "task", "generator", "attribution", "seed")
-    writer.writerow(["suite", *cell_fields, "view", "metric", *_CSV, "notes", "sha256"])
-    for r in records:
-        cells = [getattr(r.cell, name) for name in cell_fields]
-        values = [getattr(r, name) for name in _CSV]
-        line = [r.suite, *cells, r.view, r.metric, *values, "; ".join(r.notes), r.sha256]
-        writer.writerow([_spreadsheet(value) for value in line])
-    return out.getvalue()
-
-
-def _spreadsheet(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    text = plain(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
-
-
-def to_markdown(found: Iterable[Table]) -> str:
-    """Return GitHub tables; whatever a name contains, it stays text in its own column."""
-    return "\n".join(_markdown_table(table) for table in found)
-
-
-def _markdown_table(table: Table) -> str:
-    arrows = {"higher": " ↑", "lower": " ↓"}
-    heads = [f"{_md(c.metric)}{arrows.get(c.direction, '')} ({_md(c.view)})" for c in table.columns]
-    lines = [f"### {_md(table.dataset)}: {_md(table.title)}", "", "| method | " + " | ".join(heads) + " |"]
-    lines.append("| --- |" + " ---: |" * len(heads))
-    for row in table.rows:
-        cells = [_markdown_cell(cell, column.places) for cell, column in zip(row.cells, table.columns, strict=True)]
-        lines.append(f"| {_md(row.label)} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, ""])
-
-
-def _markdown_cell(cell: Cell, places: int) -> str:
-    if cell.value is None:
-        return f"{MARKS[cell.status]}: {_md(cell.reason)}"
-    low, high = cell.extent or (None, None)
-    extent = f" [{number(low, places)}, {number(high, places)}]" if low is not None else ""
-    seeds = f" over {cell.seeds} seeds" if cell.spread else ""
-    return f"{number(cell.value, places)}{extent}{seeds}, n {cell.n}" + (f"; {_md(cell.reason)}" if cell.reason else "")
-
-
-def _md(text: str) -> str:
-    escaped = re.sub(r"([\\|`*\[\]!#~])", r"\\\1", plain(text))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -29,11 +29,11 @@ class FreshWorker:
     """A worker in a fresh interpreter: needed on a GPU, where a process that has touched CUDA cannot be forked."""
 
     def __init__(self, job: "Job", gpu: str) -> None:
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": gpu, "CFBENCH_PARENT": str(os.getpid())}
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": gpu}
         command = [sys.executable, "-m", "cfbench_local.process", str(job.file)]
         with job.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own worker
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
             )
 
     def exit_code(self) -> int | None:

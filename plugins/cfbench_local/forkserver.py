@@ -23,8 +23,10 @@ class ForkedWorker:
     """A worker process forked from the fork server."""
 
     def __init__(self, job: "Job") -> None:
-        self._process = _context.Process(target=run_job, args=(str(job.file), str(job.log)), daemon=False)
+        theirs, self._lifeline = _context.Pipe(duplex=False)
+        self._process = _context.Process(target=run_job, args=(str(job.file), str(job.log), theirs), daemon=False)
         self._process.start()
+        theirs.close()
 
     def exit_code(self) -> int | None:
         """Return how it exited (negative: by that signal), or None while it runs."""

@@ -4,29 +4,32 @@ import os
 import runpy
 import sys
 import threading
-import time
+from multiprocessing.connection import Connection
 
 
-def run_job(file: str, log: str) -> None:
+def run_job(file: str, log: str, lifeline: Connection) -> None:
     """Do a job in this (forked) process."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    _work(file)
+    _work(file, lifeline.fileno())
 
 
-def _work(file: str) -> None:
-    threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
+def _work(file: str, lifeline: int) -> None:
+    threading.Thread(target=_die_with_run, args=(lifeline,), daemon=True).start()
     sys.argv = ["cfbench.worker", file]
     runpy.run_module("cfbench.worker", run_name="__main__", alter_sys=False)
 
 
-def _die_with_parent(parent: int) -> None:
-    """End this process once its parent is gone: nobody waits for its result, and the next run resumes it."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
+def _die_with_run(lifeline: int) -> None:
+    """End this process once the run is gone: nobody waits for its result, and the next run resumes it.
+
+    The run holds the other end of this pipe and never writes; reading returns when that end is closed, by death too.
+    The parent's process id would not tell: the fork server, which is a forked worker's parent, outlives the run.
+    """
+    os.read(lifeline, 1)
     os._exit(1)
 
 
 if __name__ == "__main__":
-    _work(sys.argv[1])
+    _work(sys.argv[1], sys.stdin.fileno())

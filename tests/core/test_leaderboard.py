@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from cfbench.errors import StoreError
+from cfbench.leaderboard.export import to_csv, to_markdown
 from cfbench.leaderboard.png import RefusedImageError, read_png
 from cfbench.leaderboard.site import build
-from cfbench.leaderboard.table import IMAGE_UNIT, Cell, pool, tables, to_csv, to_markdown
+from cfbench.leaderboard.table import IMAGE_UNIT, Cell, pool, tables
 from cfbench.leaderboard.text import decimals, number, plain, slug
 from cfbench.records import Cell as Combination
 from cfbench.records import Record

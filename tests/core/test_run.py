@@ -304,15 +304,17 @@ def test_a_home_that_cannot_be_written_is_told(tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_an_interrupt_ends_with_130_and_leaves_no_worker(tmp_path):
+@pytest.mark.parametrize("workers", [(), ("--device", "cpu", "-x", "gpus=0")], ids=["forked", "fresh"])
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_run_that_ends_leaves_no_worker(tmp_path, how, code, workers):
     write_suite(tmp_path, TINY.replace("steps: 30", "steps: 100000"))
-    process = start(*GO, "run", "tiny.yaml", "--offline", cwd=tmp_path, CFBENCH_HOME=str(tmp_path / "home"))
-    for _ in range(600):
+    process = start(*GO, "run", "tiny.yaml", "--offline", *workers, cwd=tmp_path, CFBENCH_HOME=str(tmp_path / "home"))
+    for _ in range(900):
         if any('"progress"' in e.read_text() for e in tmp_path.glob("runs/tiny/*/jobs/fit_judge-*.events")):
             break
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 130
+    process.send_signal(how)
+    assert process.wait(timeout=20) == code
     time.sleep(1.5)
     mine = [p for p in Path("/proc").glob("[0-9]*/fd/*") if _points_into(p, tmp_path)]
     assert not mine, "a worker still has files of this run open"

@@ -1,0 +1,72 @@
+"""A run's numbers for other programs: CSV, and Markdown tables."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+
+from cfbench import records as rec
+from cfbench.leaderboard.table import MARKS, Cell, Table
+from cfbench.leaderboard.text import number, plain
+
+_CSV = ("status", "value", "low", "high", "interval", "n", "patients", "unit", "coverage", "direction", "reason")
+
+
+def to_csv(records: Iterable[rec.Record]) -> str:
+    """Return one line per record. Text that a spreadsheet would take for a formula is led by an apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    cell_fields = ("dataset", "task", "generator", "attribution", "seed")
+    writer.writerow(["suite", *cell_fields, "view", "metric", *_CSV, "notes", "sha256"])
+    for r in records:
+        cells = [getattr(r.cell, name) for name in cell_fields]
+        values = [getattr(r, name) for name in _CSV]
+        line = [r.suite, *cells, r.view, r.metric, *values, "; ".join(r.notes), r.sha256]
+        writer.writerow([_spreadsheet(value) for value in line])
+    return out.getvalue()
+
+
+def _spreadsheet(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def to_markdown(found: Iterable[Table]) -> str:
+    """Return GitHub tables; whatever a name contains, it stays text in its own column."""
+    return "\n".join(_markdown_table(table) for table in found)
+
+
+def _markdown_table(table: Table) -> str:
+    arrows = {"higher": " ↑", "lower": " ↓"}
+    several = len({column.view for column in table.columns}) > 1
+    heads = [
+        f"{_md(c.metric)}{arrows.get(c.direction, '')}" + (f" ({_md(c.view)})" if several else "")
+        for c in table.columns
+    ]
+    lines = [f"### {_md(table.dataset)}: {_md(table.title)}", "", "| method | " + " | ".join(heads) + " |"]
+    lines.append("| --- |" + " ---: |" * len(heads))
+    reasons: dict[str, int] = {}
+    for row in table.rows:
+        pairs = zip(row.cells, table.columns, strict=True)
+        cells = [_markdown_cell(cell, column.places, reasons) for cell, column in pairs]
+        lines.append(f"| {_md(row.label)} | " + " | ".join(cells) + " |")
+    notes = [f"({number}) {_md(reason)}  " for reason, number in reasons.items()]
+    return "\n".join([*lines, "", *notes, *([""] if notes else [])])
+
+
+def _markdown_cell(cell: Cell, places: int, reasons: dict[str, int]) -> str:
+    """Return a cell; its reason, if any, is a number that stands below the table."""
+    mark = f" ({reasons.setdefault(cell.reason, len(reasons) + 1)})" if cell.reason else ""
+    if cell.value is None:
+        return f"{MARKS[cell.status]}{mark}"
+    low, high = cell.extent or (None, None)
+    extent = f" [{number(low, places)}, {number(high, places)}]" if low is not None else ""
+    seeds = f" over {cell.seeds} seeds" if cell.spread else ""
+    return f"{number(cell.value, places)}{extent}{seeds}, n {cell.n}{mark}"
+
+
+def _md(text: str) -> str:
+    escaped = re.sub(r"([\\|`*\[\]!#~])", r"\\\1", plain(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
