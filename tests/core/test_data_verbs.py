@@ -1,0 +1,41 @@
+from tiny import cfbench
+
+
+def test_list_shows_datasets_and_weights_and_where_they_belong(tmp_path):
+    done = cfbench("data", "list", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in ("vertebra-phantom", "built in", "retinamnist", "to fetch", "alexnet-owt-7be5be79.pth"):
+        assert words in done.stdout
+
+
+def test_check_counts_cases_and_labels_of_every_split(tmp_path):
+    done = cfbench("data", "check", "vertebra-phantom", "size=16", "patients=50", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in ("train", "valid", "test", "patients; genant 0:", "all well"):
+        assert words in done.stdout
+
+
+def test_check_and_fetch_read_settings_as_a_suite_does(tmp_path):
+    for verb in ("check", "fetch"):
+        done = cfbench("data", verb, "retinamnist", "sise=28", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "did you mean 'size'" in done.stderr
+    done = cfbench("data", "check", "retinamnist", "size=29", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "29" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_of_a_missing_file_says_what_to_type(tmp_path):
+    done = cfbench("data", "check", "retinamnist", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "data fetch" in done.stderr
+
+
+def test_real_files_are_checked(tmp_path, test_data):
+    done = cfbench("data", "check", "retinamnist", f"root={test_data / 'medmnist'}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "test      400 cases, patients unknown; grade 0:174 1:46 2:92 3:68 4:20" in done.stdout
+    fetched = cfbench("data", "fetch", "retinamnist", f"root={test_data / 'medmnist'}", cwd=tmp_path)
+    assert fetched.returncode == 0, fetched.stderr
+    assert "checksum as published" in fetched.stdout
