@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cfbench.plan import Step
 
@@ -16,13 +17,27 @@ _TYPICAL = {
 }
 
 
+@dataclass
+class _Running:
+    """A step under way: when it was first heard of and how far it was then (a resumed fit does not begin at 0)."""
+
+    since: float
+    first: float = 0.0
+    share: float = 0.0
+
+    def left(self, now: float) -> float | None:
+        """Return the seconds left, or None while too little is known."""
+        gained = self.share - self.first
+        return (now - self.since) * (1 - self.share) / gained if gained > 0.02 else None
+
+
 class Estimate:
     """Follows a run and guesses what is left."""
 
     def __init__(self) -> None:
         self.finished = 0
         self._left: dict[str, float] = {}
-        self._begun: dict[str, tuple[float, float]] = {}
+        self._running: dict[str, _Running] = {}
         self._spent = 0.0
         self._expected = 0.0
 
@@ -32,33 +47,38 @@ class Estimate:
 
     def began(self, step: Step) -> None:
         """Note that a step runs."""
-        self._begun[step.key] = (time.monotonic(), 0.0)
+        self._running[step.key] = _Running(time.monotonic())
 
     def progress(self, step: Step, done: int, total: int) -> None:
         """Note how far it is."""
-        started = self._begun.get(step.key, (time.monotonic(), 0.0))[0]
-        self._begun[step.key] = (started, done / max(total, 1))
+        share = done / max(total, 1)
+        running = self._running.setdefault(step.key, _Running(time.monotonic()))
+        if running.share == 0.0 and share > 0.02:  # its first word: what was done before is no measure of its speed
+            running.since, running.first = time.monotonic(), share
+        running.share = share
 
     def ended(self, step: Step) -> None:
         """Note that it is done; its cost corrects what is expected of the others."""
         self.finished += 1
-        started, _ = self._begun.pop(step.key, (time.monotonic(), 0.0))
-        self._spent += time.monotonic() - started
-        self._expected += _typical(step)
+        running = self._running.pop(step.key, None)
+        if running and running.first == 0.0:
+            self._spent += time.monotonic() - running.since
+            self._expected += _typical(step)
         self._left.pop(step.key, None)
 
     def left_of(self, step: Step) -> str:
         """Return the time left of one running step, such as `1:20 left`."""
-        started, share = self._begun.get(step.key, (0.0, 0.0))
-        return f"{duration((time.monotonic() - started) * (1 - share) / share)} left" if share > 0.02 else ""
+        running = self._running.get(step.key)
+        seconds = running.left(time.monotonic()) if running else None
+        return "" if seconds is None else f"{duration(seconds)} left"
 
     def left(self) -> str:
         """Return the time left of all steps."""
         factor = self._spent / self._expected if self._expected > 30 else 1.0
         seconds = 0.0
         for key, typical in self._left.items():
-            started, share = self._begun.get(key, (0.0, 0.0))
-            seconds += (time.monotonic() - started) * (1 - share) / share if share > 0.05 else typical * factor
+            known = self._running[key].left(time.monotonic()) if key in self._running else None
+            seconds += typical * factor if known is None else known
         return f"about {duration(seconds)} left" if seconds >= 1 else "nearly done"
 
 

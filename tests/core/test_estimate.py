@@ -20,10 +20,23 @@ def test_a_running_step_is_extrapolated(clock):
     guess, fit = Estimate(), step("fit_generator")
     guess.needed([fit])
     guess.began(fit)
+    guess.progress(fit, 1, 100)
     clock[0] = 30.0
     guess.progress(fit, 25, 100)
     assert guess.left_of(fit) == "1:30 left"
     assert guess.left() == "about 1:30 left"
+
+
+def test_a_resumed_step_is_judged_by_what_it_does_now(clock):
+    guess, fit = Estimate(), step("fit_generator")
+    guess.needed([fit])
+    guess.began(fit)
+    clock[0] = 5.0
+    guess.progress(fit, 50, 100)
+    assert not guess.left_of(fit)
+    clock[0] = 15.0
+    guess.progress(fit, 60, 100)
+    assert guess.left_of(fit) == "0:40 left"
 
 
 def test_what_is_not_begun_is_scaled_by_how_this_machine_does(clock):
