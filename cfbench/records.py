@@ -92,15 +92,33 @@ def from_json(line: str) -> Record:
         record = Record(**{**data, "notes": tuple(data["notes"])}, cell=cell, cost=cost)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"not a cfbench record: {error!r}") from error
+    _check_types(record)
     if record.sha256 != digest:
         raise StoreError(f"record {record.cell.name} {record.metric}: its digest does not fit its content")
     return record
+
+
+def _check_types(record: Record) -> None:
+    """Raise StoreError for a field of a wrong type: a record may come from a stranger."""
+    numbers = ("value", "low", "high", "coverage")
+    texts = ("suite", "metric", "view", "reason", "interval", "unit", "direction")
+    wrong = [n for n in numbers if not isinstance(getattr(record, n), int | float | None)]
+    wrong += [n for n in texts if not isinstance(getattr(record, n), str)]
+    wrong += [n for n in ("n", "patients") if not isinstance(getattr(record, n), int)]
+    wrong += [n for n in ("dataset",) if not isinstance(getattr(record.cell, n), str)]
+    wrong += [n for n in ("task", "generator", "attribution") if not isinstance(getattr(record.cell, n), str | None)]
+    wrong += [] if record.status in ("ok", "undefined", "skipped", "failed") else ["status"]
+    wrong += [] if all(isinstance(note, str) for note in record.notes) else ["notes"]
+    if wrong:
+        raise StoreError(f"not a cfbench record: {', '.join(wrong)} of a wrong type")
 
 
 def read_records(path: Path) -> list[Record]:
     """Read a `records.jsonl`. Raises StoreError naming file and line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path}: is not UTF-8 text (byte {error.start})") from error
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror}); is this the folder of a run?") from error
     records = []

@@ -92,8 +92,7 @@ class Store:
             draft.mkdir(parents=True)
             yield draft
             _seal(draft, key, meta)
-            with suppress(FileExistsError, NotADirectoryError):
-                self._publish(draft, final)
+            self._publish(draft, final)
         except Exception as error:
             number = _os_error(error)
             if number not in _DISK_ERRORS:
@@ -116,9 +115,12 @@ class Store:
             self._sweep(key)
             yield
 
-    def scratch(self, key: str) -> Path:
-        """Return a folder for checkpoints that survives a kill; only the holder of the lock uses it."""
-        folder = self.root / "scratch" / key
+    def scratch(self, key: str, made_by: str) -> Path:
+        """Return a folder for checkpoints that survives a kill; only the holder of the lock uses it.
+
+        `made_by` names the code: other code must not go on with these checkpoints.
+        """
+        folder = self.root / "scratch" / key / made_by
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -161,14 +163,21 @@ class Store:
         try:
             draft.rename(final)
         except OSError:
-            if not (final / _MANIFEST).is_file():
+            if (final / _MANIFEST).is_file():
+                return
+            if not final.is_dir():
                 raise
+            self._set_aside(final)  # a folder that lost its manifest (a cache cleaner?) is no artifact
+            draft.rename(final)
         _sync(final.parent)
+
+    def _set_aside(self, folder: Path) -> None:
+        folder.rename(folder.with_name(f".damaged-{folder.name}-{uuid.uuid4().hex[:8]}"))
 
     def _quarantine(self, key: str, what: str) -> CorruptArtifactError:
         folder = self.folder(key)
         with suppress(OSError):
-            folder.rename(folder.with_name(f".damaged-{folder.name}-{uuid.uuid4().hex[:8]}"))
+            self._set_aside(folder)
         return CorruptArtifactError(key, what)
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,11 @@ def _do(step: Mapping[str, Any], job: Mapping[str, Any], registry: Registry, sto
 
     key, started = step["key"], time.perf_counter()
     meta: dict[str, Any] = {"step": step["kind"], "payload": step["payload"], "inputs": step["inputs"]}
-    meta["sources"] = digests_of(step["payload"], registry, Sources())
+    sources = digests_of(step["payload"], registry, Sources())
+    meta["sources"] = sources
     context = Context(
         seed=step["payload"]["seed"],
-        folder=store.scratch(key),
+        folder=store.scratch(key, sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:12]),
         device=job["device"],
         progress=lambda done, total, what: events.progress(key, done, total, what),
     )

@@ -110,7 +110,9 @@ def _wanted(registry: Registry, name: str, settings: tuple[str, ...]) -> Iterabl
 
 def _dataset(registry: Registry, name: str, settings: tuple[str, ...]) -> tuple[Component, DatasetInfo]:
     """Read `NAME key=value ...` as a dataset of a suite is read, with the same messages."""
+    import yaml
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     from cfbench.suite.components import read_component
     from cfbench.suite.findings import Findings
@@ -118,7 +120,10 @@ def _dataset(registry: Registry, name: str, settings: tuple[str, ...]) -> tuple[
     if name not in registry.offers["datasets"]:
         raise click.UsageError(f"no dataset is called {name!r}{did_you_mean(name, registry.offers['datasets'])}")
     findings = Findings({}, "command line")
-    config: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(settings)))
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(settings)), resolve=False)
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        raise click.UsageError(f"settings are written key=value: {str(error).splitlines()[0]}") from error
     component = read_component(("datasets", name), {"use": name, **config}, registry, findings)
     findings.raise_if_any()
     assert component  # noqa: S101 - otherwise there was a finding

@@ -93,15 +93,22 @@ def _guarded(call: Callable[[], Any]) -> int:
         code = call()
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except CfbenchError as error:
-        click.echo(f"cfbench: {error}", err=True)
-        return 2
     except (KeyboardInterrupt, click.Abort):
         click.echo("cfbench: stopped; the same command goes on where it was", err=True)
         return 130
-    except BrokenPipeError:
-        return 141
+    except (click.ClickException, CfbenchError, OSError) as error:
+        return _told(error)
     return code if isinstance(code, int) else 0
+
+
+def _told(error: Exception) -> int:
+    """Print an error that a person can mend, and return the exit code."""
+    if isinstance(error, BrokenPipeError):
+        return 141
+    if isinstance(error, click.ClickException):
+        error.show()
+    elif isinstance(error, OSError):
+        click.echo(f"cfbench: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+    else:
+        click.echo(f"cfbench: {error}", err=True)
+    return 2

@@ -61,7 +61,8 @@ def run(
     plan = plan_with_assets(read, str(suite), offline=offline)
     if recompute:
         _forget(plan, registry, recompute)
-    return execute(plan, registry, folder, executor, options, device_of(device))
+    kept = [record for record in folder.read_records() if record.metric not in read.metrics]
+    return execute(plan, registry, folder, executor, options, device_of(device), kept)
 
 
 def _forget(plan: Plan, registry: Registry, plugins: Sequence[str]) -> None:
@@ -119,7 +120,8 @@ def execute(
         )
         outcome = runner.run()
     failed = sum(record.status == "failed" for record in outcome.records)
-    folder.write_gallery({cell: store.read(key) for cell, key in plan.galleries.items() if store.has(key)})
+    if plan.galleries:
+        folder.write_gallery({cell: store.read(key) for cell, key in plan.galleries.items() if store.has(key)})
     folder.write_run(_facts(plan, registry, device, started, 1 if failed else 0))
     print_tables(outcome.records, console)
     registry.notify("cfbench_run_finished", report, records=outcome.records, folder=folder.path)

@@ -55,7 +55,8 @@ def _stored_only(plan: Plan, store: Store) -> Plan:
     missing = {key: step.label for key, step in plan.steps.items() if step.kind not in _CHEAP and not store.has(key)}
     if missing and len(missing) == sum(step.kind not in _CHEAP for step in plan.steps.values()):
         raise SuiteError("nothing of this run is in the store any more; run its suite again")
-    return replace(plan, measurements=tuple(_checked(m, plan, missing, store) for m in plan.measurements))
+    checked = tuple(_checked(m, plan, missing, store) for m in plan.measurements)
+    return replace(plan, measurements=checked, galleries={})
 
 
 def _checked(measurement: Measurement, plan: Plan, missing: Mapping[str, str], store: Store) -> Measurement:

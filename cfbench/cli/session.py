@@ -61,7 +61,8 @@ def make_executor(registry: Registry, name: str, options: Sequence[str], device:
             f"-x {' '.join(options)}: {str(error).splitlines()[0]} (see `cfbench plugins {name}`)"
         ) from error
     if device == "cuda" and name == "local" and not config.gpus:
-        config.gpus = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(gpu_ids()) or "0"
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(gpu_ids()) or "0"
+        config = OmegaConf.merge(config, {"gpus": gpus})
     return resolve(spec.factory)(OmegaConf.to_object(config))
 
 

@@ -1,16 +1,18 @@
 """The folder of a run: the suite as it was resolved, records, pictures, job logs."""
 
+import fcntl
 import json
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cfbench.errors import StoreError
-from cfbench.records import Cell, Record
+from cfbench.records import Cell, Record, read_records
 from cfbench.store import Artifact, write_atomically
 from cfbench.suite import Suite
 
@@ -42,20 +44,54 @@ class RunFolder:
         """Return the resolved suite that was run. Raises StoreError if this is no run folder."""
         try:
             config: Mapping[str, Any] = json.loads((self.path / "suite.json").read_text(encoding="utf-8"))
+            if not isinstance(config, dict):
+                raise ValueError("not a mapping")  # noqa: TRY004 - reported like other unreadable files
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path} is not the folder of a run (no readable suite.json in it)") from error
         return config
 
+    def read_records(self) -> list[Record]:
+        """Return the records of earlier runs in this folder, none if there are none or they cannot be read."""
+        try:
+            return read_records(self.records)
+        except StoreError:
+            return []
+
     def write_records(self, records: Iterable[Record]) -> None:
         """Replace the records as a whole."""
-        write_atomically(self.records, "".join(record.to_json() + "\n" for record in records))
+        with self._writing():
+            write_atomically(self.records, "".join(record.to_json() + "\n" for record in records))
 
     def write_run(self, facts: Mapping[str, Any]) -> None:
         """Replace `run.json`."""
-        write_atomically(self.path / "run.json", json.dumps(facts, indent=1, sort_keys=True))
+        with self._writing():
+            write_atomically(self.path / "run.json", json.dumps(facts, indent=1, sort_keys=True))
+
+    def write_job(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Write the file of a job."""
+        with self._writing():
+            write_atomically(path, json.dumps(content))
 
     def write_gallery(self, galleries: Mapping[Cell, Artifact]) -> None:
         """Replace the pictures as a whole: `gallery/index.json` and one folder per cell."""
+        with self._writing():
+            self._write_gallery(galleries)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Keep other runs of the same suite out meanwhile, and say so plainly if the disk refuses."""
+        try:
+            with (self.path / ".lock").open("a") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise StoreError(
+                f"{self.path} cannot be written: {error.strerror}; make room, then run again: finished steps are kept"
+            ) from error
+
+    def _write_gallery(self, galleries: Mapping[Cell, Artifact]) -> None:
+        for left in self.path.glob(".gallery-*"):
+            shutil.rmtree(left, ignore_errors=True)
         draft = self.path / f".gallery-{uuid.uuid4().hex[:8]}"
         draft.mkdir()
         cells = []

@@ -1,6 +1,5 @@
 """Running a plan: ready steps become jobs, their events are followed, finished numbers become records."""
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +70,7 @@ class Runner:
     display: Display
     device: str
     disabled: tuple[str, ...]
-    #: Stored steps whose plugins' code has changed since (see `stale_plugins`).
+    #: Steps that stand on what other code made (see `stale_plugins`).
     stale: Mapping[str, tuple[str, ...]]
     on_record: Callable[[Record], None]
     #: Records of an earlier run that stay beside the new ones (`score`).
@@ -79,6 +78,7 @@ class Runner:
     records: dict[int, Record] = field(default_factory=dict)
     computed: int = 0
     _open: list[_Open] = field(default_factory=list)
+    _seen: set[str] = field(default_factory=set)
 
     def run(self) -> Outcome:
         """Run until nothing is left that can be done."""
@@ -127,7 +127,7 @@ class Runner:
                 {"kind": s.kind, "key": s.key, "inputs": dict(s.inputs), "payload": dict(s.payload)} for s in steps
             ],
         }
-        job.file.write_text(json.dumps(content), encoding="utf-8")
+        self.folder.write_job(job.file, content)
         for step in steps:
             self.schedule.start(step.key)
         self.executor.submit(job)
@@ -199,14 +199,24 @@ class Runner:
                     fresh.append(self.records[i])
                 except CorruptArtifactError:
                     self.schedule.lose(str(key))
+        self._check_galleries()
         if fresh:
             self.folder.write_records(self._all())
             for record in fresh:
                 self.on_record(record)
 
+    def _check_galleries(self) -> None:
+        """Read each finished gallery once: a damaged one is made again while there is somebody to make it."""
+        for key in self.plan.galleries.values():
+            if key not in self._seen and self.schedule.is_done(key):
+                try:
+                    self.store.read(key)
+                    self._seen.add(key)
+                except CorruptArtifactError:
+                    self.schedule.lose(key)
+
     def _record(self, measurement: Measurement) -> Record:
-        stale = {} if measurement.key not in self.schedule.reused else self.stale
-        return record_of(measurement, self.plan, self.store, self.schedule.failed, stale)
+        return record_of(measurement, self.plan, self.store, self.schedule.failed, self.stale)
 
     def _all(self) -> list[Record]:
         return [*self.kept, *(self.records[i] for i in sorted(self.records))]

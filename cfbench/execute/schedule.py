@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from cfbench.plan import Plan, Step
 from cfbench.store import Store
 
+#: Times that a damaged result is made again.
+_MOST_LOSSES = 2
+
 
 class Schedule:
     """Follows the steps of a plan. A step that is in the store is done; its inputs are then not needed for it."""
@@ -17,6 +20,7 @@ class Schedule:
         self.reused = frozenset(self._done)
         self.failed: dict[str, str] = {}
         self._running: set[str] = set()
+        self._losses: dict[str, int] = {}
 
     def needed(self) -> list[Step]:
         """Return the steps that still have to be done, inputs first."""
@@ -51,8 +55,11 @@ class Schedule:
         self._running.discard(key)
 
     def lose(self, key: str) -> None:
-        """Note that a stored result is gone (damaged): it is made again if somebody needs it."""
+        """Note that a stored result is gone (damaged): it is made again if somebody needs it, but not for ever."""
         self._done.discard(key)
+        self._losses[key] = self._losses.get(key, 0) + 1
+        if self._losses[key] > _MOST_LOSSES:
+            self.fail(key, f"its stored result was damaged {self._losses[key]} times in a row; is the disk sound?")
 
     def fail(self, key: str, reason: str) -> list[str]:
         """Note a failure; everything that stands on the step fails with its reason. Returns all failed keys."""

@@ -21,7 +21,7 @@ def digests_of(payload: Mapping[str, Any], registry: Registry, sources: Sources)
 
 
 def stale_plugins(plan: Plan, store: Store, registry: Registry) -> dict[str, tuple[str, ...]]:
-    """Return key of a stored step to the plugins whose code has changed since it, or since what it stands on."""
+    """Return key of a step, stored or to be made, to the plugins whose code has changed since what it stands on."""
     sources = Sources()
     stale: dict[str, tuple[str, ...]] = {}
     for key, step in plan.steps.items():  # inputs come first
@@ -46,4 +46,6 @@ def forget(plan: Plan, store: Store, plugins: Iterable[str]) -> int:
         mine = names & {use for _, use in components_of(step.payload)}
         if mine or gone & set(step.inputs.values()):
             gone.add(key)
+    for key in gone:
+        store.drop_scratch(key)
     return sum(store.discard(key) for key in gone)

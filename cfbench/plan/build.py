@@ -64,10 +64,9 @@ def _rows(suite: Suite, dataset: str, info: DatasetInfo, unavailable: rules.Unav
     for seed in suite.seeds:
         for generator in suite.generators.values():
             cell = Cell(dataset=dataset, task=None, generator=generator.name, attribution=None, seed=seed)
-            why = (
-                broken or rules.why_not_component(generator, info, unavailable) or _no_images(generator, info, dataset)
-            )
-            yield Row(cell, generator, None, possible[0] if possible else None, why, bool(broken))
+            why = "left out by the suite (cross.exclude)" if _excluded(suite, cell) else broken
+            why = why or rules.why_not_component(generator, info, unavailable) or _no_images(generator, info, dataset)
+            yield Row(cell, generator, None, possible[0] if possible else None, why, bool(broken) and why == broken)
         for task, why_not_task in tasks.items():
             for use in suite.attributions.values():
                 for partner in suite.generators.values() if _needs_generator(use) else (None,):
@@ -79,9 +78,12 @@ def _rows(suite: Suite, dataset: str, info: DatasetInfo, unavailable: rules.Unav
 def _row(suite: Suite, dataset: str, task: Task, generator: Component | None, use: AttributionUse, seed: int) -> Row:
     name = generator.name if generator else None
     cell = Cell(dataset=dataset, task=task.name, generator=name, attribution=use.component.name, seed=seed)
-    names = {"dataset": dataset, "task": task.name, "generator": name, "attribution": use.component.name}
-    excluded = any(all(names[key] == value for key, value in rule.items()) for rule in suite.exclude)
-    return Row(cell, generator, use, task, "left out by the suite (cross.exclude)" if excluded else "")
+    return Row(cell, generator, use, task, "left out by the suite (cross.exclude)" if _excluded(suite, cell) else "")
+
+
+def _excluded(suite: Suite, cell: Cell) -> bool:
+    """Return whether a rule of `cross.exclude` names this cell."""
+    return any(all(getattr(cell, key) == value for key, value in rule.items()) for rule in suite.exclude)
 
 
 def _why_not(row: Row, dataset: str, info: DatasetInfo, unavailable: rules.Unavailable) -> str:
@@ -89,6 +91,7 @@ def _why_not(row: Row, dataset: str, info: DatasetInfo, unavailable: rules.Unava
     attribution = row.use.component
     return (
         row.why_not
+        or rules.why_not_target(row.use.target, row.task)
         or rules.why_not_pair(attribution, row.use.target, row.generator, info, dataset)
         or rules.why_not_component(attribution, info, unavailable)
         or (rules.why_not_component(row.generator, info, unavailable) if row.generator else "")

@@ -9,6 +9,9 @@ from cfbench.specs import DatasetInfo, Task
 from cfbench.store import content_key
 from cfbench.suite import Component, Suite
 
+#: Bumped by hand, per kind of step, when what the host does in it changes results; part of every key.
+STEP_VERSIONS: Mapping[str, int] = {}
+
 
 class Graph:
     """Builds steps for one dataset of a suite; `steps` is shared between the datasets."""
@@ -147,7 +150,12 @@ class Graph:
         threads: int = 1,
         group: str = "",
     ) -> str:
-        identity = {**payload, "dataset": self.info.fingerprint, "inputs": inputs}
+        identity = {
+            **payload,
+            "version": STEP_VERSIONS.get(kind, 1),
+            "dataset": self.info.fingerprint,
+            "inputs": inputs,
+        }
         key = content_key(kind, identity)
         if key not in self.steps:
             full = {**payload, "dataset": self.dataset.to_json()}

@@ -33,10 +33,23 @@ def why_not_task(task: Task, dataset: str, info: DatasetInfo) -> str:
     """Return why a task cannot be asked of a dataset, or nothing."""
     if task.label not in info.labels:
         return f"{dataset} has no label {task.label!r} (it has {', '.join(info.labels) or 'none'})"
-    strange = set(task.grades) - set(info.labels[task.label])
-    if strange and info.labels[task.label]:
-        return f"{dataset}: label {task.label!r} never takes the values {sorted(strange)} that task {task.name} names"
+    values = set(info.labels[task.label])
+    strange, unnamed = sorted(set(task.grades) - values), sorted(values - set(task.grades))
+    if values and strange:
+        return f"{dataset}: label {task.label!r} never takes the values {strange} that task {task.name} names"
+    if unnamed:
+        return (
+            f"{dataset}: label {task.label!r} also takes the values {unnamed}, which task {task.name} does not name; "
+            "add them to `grades` (and to `exclude_from_fit`, if they are to take no part in fits and flips)"
+        )
     return ""
+
+
+def why_not_target(target: str | float, task: Task | None) -> str:
+    """Return why a grade cannot be asked for, or nothing."""
+    if isinstance(target, str) or task is None or task.grades[0] <= target <= task.grades[-1]:
+        return ""
+    return f"target {target:g} is outside the grades of task {task.name} ({task.grades[0]:g} to {task.grades[-1]:g})"
 
 
 def why_not_pair(

@@ -1,11 +1,11 @@
 """Steps between images and codes: encode, invert, reconstruct, sample."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from cfbench.errors import NotFiniteError
+from cfbench.errors import NotFiniteError, PluginError
 from cfbench.protocols import Cases, LatentGenerator, SamplingGenerator
 from cfbench.steps.cases import batches
 from cfbench.steps.work import BATCH, Work
@@ -58,6 +58,13 @@ def on_device(code: Code, work: Work) -> Code:
     return Code(code.z.to(device), {name: value.to(device) for name, value in code.rest.items()})
 
 
+def require_rows(tensors: Mapping[str, Tensor], rows: int, what: str) -> None:
+    """Raise PluginError unless every tensor has one row per case: a shorter answer would be laid on the wrong cases."""
+    for name, tensor in tensors.items():
+        if not tensor.ndim or len(tensor) != rows:
+            raise PluginError(f"{what}: {name} has shape {tuple(tensor.shape)}; expected {rows} rows, one per case")
+
+
 def require_finite(tensors: dict[str, Tensor], what: str) -> None:
     """Raise NotFiniteError if any value is NaN or infinite: such a result is never stored."""
     for name, tensor in tensors.items():
@@ -87,6 +94,9 @@ def _map(
         if batch.x is not None:
             batch = Batch(**{**batch.__dict__, "x": batch.x.to(work.context.device)})
         part = {name: value.cpu() for name, value in one(batch, index).items()}
+        require_rows(part, len(index), what)
+        if "x_out" in part and part["x_out"].shape[1:] != _x(batch).shape[1:]:
+            raise PluginError(f"{what}: images of shape {tuple(part['x_out'].shape)} for {tuple(_x(batch).shape)}")
         require_finite(part, what)
         parts.append(part)
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

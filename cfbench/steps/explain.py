@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cfbench.errors import UndefinedError
+from cfbench.errors import PluginError, UndefinedError
 from cfbench.protocols import Attribution, Cases, Generator, TruthDataset
 from cfbench.steps.cases import batches
-from cfbench.steps.codes import on_device, require_finite
+from cfbench.steps.codes import on_device, require_finite, require_rows
 from cfbench.steps.lines import Lines, make_lines
 from cfbench.steps.work import BATCH, Work
 from cfbench.types import Batch, Code, Explanation, Targets, Truth
@@ -28,6 +28,7 @@ def predict(work: Work) -> None:
             if value is not None:
                 columns.setdefault(name, []).append(value.detach().cpu().double())
     joined = {name: torch.cat(parts) for name, parts in columns.items()}
+    require_rows(joined, len(work.test), "predictions")
     require_finite(joined, "predictions")
     work.save_tensors(joined)
 
@@ -48,6 +49,7 @@ def explain(work: Work) -> None:
         answer = attribution.explain(generator, batch, code, targets, work.context)
         status += list(answer.status)
         parts.append(_columns(answer))
+        _check_answer(parts, answer, batch)
     columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     _require_finite_where_ok(columns, status)
     work.save_tensors(columns)
@@ -76,6 +78,17 @@ def _inputs(work: Work, lines: Lines, index: list[int], stored: Code | None) -> 
     if stored is not None:
         code = on_device(Code(stored.z[case], {name: rest[case] for name, rest in stored.rest.items()}), work)
     return batch, code, Targets(lines.kind, value)
+
+
+def _check_answer(parts: list[dict[str, Tensor]], answer: Explanation, batch: Batch) -> None:
+    """Raise PluginError unless the answer has a row per line, images of the right shape, and the columns of before."""
+    require_rows(parts[-1], len(batch), "explanations")
+    if len(answer.status) != len(batch):
+        raise PluginError(f"explanations: {len(answer.status)} statuses for {len(batch)} lines")
+    if answer.x_cf is not None and batch.x is not None and answer.x_cf.shape != batch.x.shape:
+        raise PluginError(f"explanations: x_cf has shape {tuple(answer.x_cf.shape)}; expected {tuple(batch.x.shape)}")
+    if parts[-1].keys() != parts[0].keys():
+        raise PluginError(f"explanations: columns {sorted(parts[-1])} after columns {sorted(parts[0])}")
 
 
 def _columns(answer: Explanation) -> dict[str, Tensor]:

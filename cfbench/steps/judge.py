@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cfbench.protocols import Classifier
 from cfbench.steps.cases import batches
-from cfbench.steps.codes import require_finite
+from cfbench.steps.codes import require_finite, require_rows
 from cfbench.steps.work import BATCH, Work
 
 
@@ -23,6 +23,7 @@ def judge(work: Work) -> None:
         proba.append(judged.proba.detach().cpu())
         features.append(judged.features.detach().cpu())
     columns = {"proba": torch.cat(proba), "features": torch.cat(features)}
+    require_rows(columns, n, "judge outputs")
     require_finite(columns, "judge outputs")
     work.save_tensors(columns)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,7 +84,7 @@ def _attributions(config: Mapping[str, Any], registry: Registry, findings: Findi
         if component is None:
             return None
         target = value.get("target", "flip")
-        number = isinstance(target, int | float) and not isinstance(target, bool)
+        number = isinstance(target, int | float) and not isinstance(target, bool) and isfinite(target)
         if target not in ("flip", "sweep") and not number:
             findings.add(("attributions", name, "target"), f"expected flip, sweep or a grade, got {target!r}")
         return AttributionUse(component, float(target) if number else str(target))
@@ -134,6 +135,8 @@ def _grades(path: tuple[str, ...], value: Any, findings: Findings) -> tuple[floa
     for index, grade in enumerate(value):
         if not findings.expect((*path, str(index)), grade, (int, float), "a number"):
             return ()
+    if len(set(value)) < len(value):
+        findings.add(path, f"a grade is there twice: {value}")
     return tuple(sorted(float(grade) for grade in value))
 
 
@@ -144,6 +147,8 @@ def _seeds(config: Mapping[str, Any], findings: Findings) -> tuple[int, ...]:
     for index, seed in enumerate(seeds):
         if not findings.expect(("seeds", str(index)), seed, int, "an integer"):
             return (0,)
+    if len(set(seeds)) < len(seeds):
+        findings.add(("seeds",), f"a seed is there twice: {seeds}")
     return tuple(seeds)
 
 
@@ -170,6 +175,8 @@ def _exclude(config: Mapping[str, Any], findings: Findings) -> tuple[Mapping[str
         path = ("cross", "exclude", str(index))
         findings.unknown_keys(path, findings.mapping(path, rule, "a mapping"), _CELL_KEYS)
         for key, name in rule.items() if isinstance(rule, Mapping) else ():
+            if not findings.expect((*path, str(key)), name, str, f"the name of a {key}"):
+                continue
             if key in _CELL_KEYS and name not in config.get(f"{key}s", {}):
                 findings.add((*path, key), f"the suite has no {key} {name!r}")
     return tuple(rules)

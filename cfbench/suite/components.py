@@ -23,6 +23,8 @@ def read_component(
     if not config:
         return None
     use = config.get("use", name)
+    if not findings.expect((*path, "use"), use, str, f"the name of a {kind[:-1]}"):
+        return None
     if use not in registry.offers[kind]:
         findings.add((*path, "use"), f"no {kind[:-1]} is called {use!r}{did_you_mean(str(use), registry.offers[kind])}")
         return None
@@ -35,7 +37,7 @@ def read_component(
 
 
 def _preset(path: tuple[str, ...], name: Any, spec: Spec, findings: Findings) -> Mapping[str, Any]:
-    if name is None:
+    if name is None or not findings.expect((*path, "preset"), name, str, "the name of a preset"):
         return {}
     if name not in spec.presets:
         hint = did_you_mean(str(name), spec.presets) if spec.presets else " (it has none)"

@@ -57,6 +57,8 @@ def _extended(path: Path, below: tuple[Path, ...]) -> tuple[dict[str, Any], Posi
 def _override(text: str) -> tuple[dict[str, Any], Positions]:
     """Read `generators.dae.steps=2000`."""
     import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     name, equals, value = text.partition("=")
     keys = name.strip().split(".")
@@ -64,10 +66,8 @@ def _override(text: str) -> tuple[dict[str, Any], Positions]:
     if not equals or not all(keys):
         raise SuiteError(f"{where}: an override is written key.key=value, such as generators.dae.steps=2000")
     try:
-        from omegaconf import OmegaConf
-
         patch: Any = OmegaConf.to_container(OmegaConf.create(f"value: {value}"), resolve=False)["value"]  # type: ignore[index,call-overload]
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         raise SuiteError(f"{where}: the value is not valid YAML: {str(error).splitlines()[0]}") from error
     positions: Positions = {}
     for depth in range(len(keys), 0, -1):

@@ -6,8 +6,10 @@ import pytest
 from tiny import TINY, cfbench, write_suite
 
 from cfbench.errors import DataError
+from cfbench.execute.stale import forget, stale_plugins
 from cfbench.plan import make_plan
 from cfbench.registry import load
+from cfbench.store import Store
 from cfbench.suite import read_suite
 
 
@@ -85,11 +87,55 @@ def test_what_cannot_be_had_is_a_sentence(tmp_path, registry):
     assert "left out by the suite (cross.exclude)" in reasons(plan)
 
 
+def test_grades_that_a_task_does_not_name_are_not_taken_for_negatives(tmp_path, registry):
+    changes = ("tasks.fracture.grades=[0, 3]", "tasks.fracture.positive=[3]", "tasks.fracture.exclude_from_fit=[]")
+    plan = plan_of(tmp_path, registry, *changes)
+    assert any("also takes the values [1.0, 2.0]" in reason for reason in reasons(plan))
+    assert all(m.cell.attribution is None for m in plan.measurements if m.key)
+
+
+def test_a_target_off_the_scale_is_a_sentence(tmp_path, registry):
+    plan = plan_of(tmp_path, registry, "attributions.flip.target=7")
+    assert any("target 7 is outside the grades" in reason for reason in reasons(plan))
+
+
+def test_excluding_a_generator_takes_its_own_rows_too(tmp_path, registry):
+    plan = plan_of(tmp_path, registry, "cross.exclude=[{dataset: bones, generator: pca}]")
+    assert not {"fit_generator", "reconstruct"} & set(kinds(plan))
+
+
+def test_what_stands_on_changed_code_is_stale_even_before_it_is_made(tmp_path, registry):
+    plan, store = plan_of(tmp_path, registry), Store(tmp_path / "store")
+    fit = next(step for step in plan.steps.values() if step.kind == "fit_generator")
+    with store.writing(fit.key, {"sources": {"pca": "another digest"}}) as folder:
+        (folder / "x").write_text("x")
+    stale = stale_plugins(plan, store, registry)
+    marked = {m.cell.attribution for m in plan.measurements if m.key in stale}
+    assert marked == {None, "flip", "sweep"}
+    assert {m.cell.attribution for m in plan.measurements if m.key and m.key not in stale} == {"identity", "truth"}
+
+
+def test_forgetting_takes_checkpoints_and_dependants_along(tmp_path, registry):
+    plan, store = plan_of(tmp_path, registry), Store(tmp_path / "store")
+    for step in plan.steps.values():
+        with store.writing(step.key, {}) as folder:
+            (folder / "x").write_text("x")
+    fit = next(step for step in plan.steps.values() if step.kind == "fit_generator")
+    (store.scratch(fit.key, "code") / "checkpoint").write_text("half")
+    assert forget(plan, store, ["pca"]) > 10
+    assert not (store.scratch(fit.key, "code") / "checkpoint").exists()
+    kept = {step.kind for step in plan.steps.values() if store.has(step.key)}
+    assert "fit_judge" in kept
+    assert not {"fit_generator", "encode", "invert", "reconstruct", "fit_attribution"} & kept
+
+
 def test_a_dataset_without_truth_or_label_skips_with_sentences(tmp_path, registry):
     text = TINY.replace("{use: vertebra-phantom, size: 20, patients: 160}", "{use: retinamnist}")
     plan = plan_of(tmp_path, registry, text=text)
     assert any("no label 'genant' (it has grade)" in reason for reason in reasons(plan))
     plan = plan_of(tmp_path, registry, "tasks.fracture.label=grade", text=text)
+    assert any("also takes the values [4.0]" in reason for reason in reasons(plan))
+    plan = plan_of(tmp_path, registry, "tasks.fracture.label=grade", "tasks.fracture.grades=[0,1,2,3,4]", text=text)
     assert any("exact counterfactuals" in reason for reason in reasons(plan))
 
 

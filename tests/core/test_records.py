@@ -47,6 +47,18 @@ def test_other_lines_are_no_records(line):
         from_json(line)
 
 
+@pytest.mark.parametrize("change", [{"value": "<b>x</b>"}, {"status": "great"}, {"notes": (3,)}, {"reason": None}])
+def test_wrong_types_are_refused_even_with_a_fitting_digest(change):
+    with pytest.raises(StoreError, match="wrong type"):
+        from_json(record(**change).to_json())
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path):
+    (tmp_path / "records.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(StoreError, match="UTF-8"):
+        read_records(tmp_path / "records.jsonl")
+
+
 def test_nan_is_never_written():
     with pytest.raises(ValueError, match="JSON"):
         record(value=float("nan")).to_json()

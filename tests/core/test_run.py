@@ -96,12 +96,27 @@ def test_score_adds_a_metric_without_generating(finished):
     records = read_records(folder / "records.jsonl")
     assert len(records) > before
     assert by(records, "outside-change", "truth").value == 0
-    shutil.rmtree(Path(home) / "store" / "explain")
-    done = cfbench(*GO, "score", folder, "outside-change", "l1", cwd=where, CFBENCH_HOME=home)
-    assert done.returncode == 0, done.stderr
-    assert any(r.status == "skipped" and "not stored" in r.reason for r in read_records(folder / "records.jsonl")) or (
-        " 0 steps computed" in done.stdout
+    again = cfbench(*GO, "run", "tiny.yaml", "--offline", cwd=where, CFBENCH_HOME=home)
+    assert again.returncode == 0
+    assert by(read_records(folder / "records.jsonl"), "outside-change", "truth").value == 0, (
+        "run keeps what score added"
     )
+
+
+def test_score_makes_no_image_that_is_not_stored(finished, tmp_path):
+    where, home, _ = finished
+    shutil.copytree(where / "runs", tmp_path / "runs")
+    shutil.copytree(home, tmp_path / "home")
+    for kind in ("explain", "judge", "gallery", "measure"):
+        shutil.rmtree(tmp_path / "home" / "store" / kind)
+    folder = run_folder(tmp_path)
+    done = cfbench(*GO, "score", folder, "ms-ssim-3scale", "l1", cwd=tmp_path, CFBENCH_HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "explain" not in {line.split()[1] for line in done.stdout.splitlines() if line.startswith("[")}
+    skipped = by(read_records(folder / "records.jsonl"), "l1", "flip")
+    assert skipped.status == "skipped"
+    assert "not stored" in skipped.reason
+    assert json.loads((folder / "gallery" / "index.json").read_text())["cells"], "the pictures stay"
 
 
 def test_the_leaderboard_is_made_from_records_alone(finished, tmp_path):
@@ -172,6 +187,18 @@ def test_two_runs_at_once_share_the_work_and_agree(finished, tmp_path):
     assert one.returncode == 0
     whole = [r for r in read_records(run_folder(where) / "records.jsonl") if r.metric != "outside-change"]
     assert digest(tmp_path) == records_digest(whole)
+
+
+def test_a_damaged_picture_is_made_again(finished, tmp_path):
+    where, home, _ = finished
+    shutil.copytree(where / "runs", tmp_path / "runs")
+    shutil.copytree(home, tmp_path / "home")
+    write_suite(tmp_path)
+    for picture in list((tmp_path / "home" / "store" / "gallery").rglob("*.png"))[:1]:
+        picture.write_bytes(picture.read_bytes() + b"x")
+    done = cfbench(*GO, "run", "tiny.yaml", "--offline", cwd=tmp_path, CFBENCH_HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 1 steps computed" in done.stdout
 
 
 def test_a_damaged_artifact_is_made_again(tmp_path):

@@ -77,6 +77,15 @@ def test_a_missing_file_and_a_truncated_one_are_found(tmp_path):
             Store(tmp_path).read(key)
 
 
+def test_a_folder_that_lost_its_manifest_does_not_stand_in_the_way(tmp_path):
+    store, key = Store(tmp_path), content_key("fit", {"a": 1})
+    fill(store, key)
+    (store.folder(key) / "artifact.json").unlink()
+    assert not store.has(key)
+    fill(store, key, "again")
+    assert (Store(tmp_path).read(key).folder / "a.txt").read_text() == "again"
+
+
 def test_a_full_disk_is_told_and_loses_nothing(tmp_path, monkeypatch):
     store, key = Store(tmp_path), content_key("fit", {"a": 1})
     with pytest.raises(StoreError, match="No space left") as caught, store.writing(key, {}):

@@ -67,6 +67,12 @@ def test_a_component_whose_use_changes_starts_afresh(tmp_path, registry):
         ("cases: 40", "cases: -1", 16, ["an integer from 0"]),
         ("cases: 40", "cases: yes please", 16, ["expected an integer", "'yes please'"]),
         ("suite: tiny", "suite: ../../tiny", 1, ["suite's name"]),
+        ("use: pca,", "use: [pca],", 7, ["expected the name of a generator"]),
+        ("z_dim: 12", "preset: [quick]", 7, ["expected the name of a preset"]),
+        ("target: sweep", "target: .nan", 10, ["flip, sweep or a grade"]),
+        ("grades: [0, 1, 2, 3]", "grades: [0, 1, 2, 3, 3]", 5, ["there twice"]),
+        ("cases: 40", "seeds: [0, 0]", 16, ["there twice"]),
+        ("cases: 40", "cross: {exclude: [{generator: [pca]}]}", 16, ["expected the name of a generator"]),
         ("cases: 40", "cases: 40\ncases: 41", 17, ["there twice"]),
         ("cases: 40", "cases: [40", 17, ["not valid YAML"]),
         ("cases: 40", "cross: {exclude: [{generator: dea}]}", 16, ["no generator 'dea'"]),
@@ -93,6 +99,7 @@ def test_all_mistakes_are_told_at_once(tmp_path, registry):
 
 def test_a_wrong_override_is_named(tmp_path, registry):
     assert "command line" in error_of(tmp_path, TINY, registry, "generators.pca.zdim=3")
+    assert "not valid YAML" in error_of(tmp_path, TINY, registry, "suite=${")
     assert "key.key=value" in error_of(tmp_path, TINY, registry, "generators.pca")
 
 
