@@ -7,6 +7,8 @@ from cfbench.specs import MetricSpec, ViewName
 from cfbench_metrics.weights import ALEXNET, INCEPTION
 
 _IMAGES: tuple[ViewName, ...] = ("reconstruction", "reconstruction-random", "counterfactual")
+#: Views that can be compared with real images as a set.
+_SETS: tuple[ViewName, ...] = (*_IMAGES, "sample")
 
 _LPIPS = "Zhang et al., The unreasonable effectiveness of deep features as a perceptual metric, CVPR 2018"
 _MS_SSIM = "Wang, Simoncelli and Bovik, Multiscale structural similarity, Asilomar 2003"
@@ -188,7 +190,7 @@ def _sets() -> Iterable[MetricSpec]:
         citation=_FID,
         assets=(INCEPTION,),
         kind="set",
-        views=_IMAGES,
+        views=_SETS,
         direction="lower",
         range=(0, None),
         minimum=100,
@@ -203,7 +205,7 @@ def _sets() -> Iterable[MetricSpec]:
         citation=_KID,
         assets=(INCEPTION,),
         kind="set",
-        views=_IMAGES,
+        views=_SETS,
         direction="lower",
         minimum=50,
         interval="jackknife",
@@ -216,7 +218,7 @@ def _sets() -> Iterable[MetricSpec]:
         summary="Frechet distance to the real test images in the judges' features; needs 2 cases per feature",
         citation=_FID,
         kind="set",
-        views=_IMAGES,
+        views=_SETS,
         direction="lower",
         range=(0, None),
         minimum=50,
@@ -230,7 +232,7 @@ def _sets() -> Iterable[MetricSpec]:
         summary="unbiased kernel distance to the real test images in the judges' features",
         citation=_KID,
         kind="set",
-        views=_IMAGES,
+        views=_SETS,
         direction="lower",
         minimum=20,
         interval="jackknife",

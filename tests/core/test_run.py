@@ -67,6 +67,9 @@ def test_the_numbers_tell_planted_truth(finished):
     assert auc.low <= auc.value <= auc.high
     assert auc.patients < auc.n == 40
     assert by(records, "grade-error", "sweep").n == 160
+    kid = {r.view: r for r in records if r.metric == "kid-judge" and r.cell.attribution is None}
+    assert kid["sample"].status == "ok", "PCA draws images from the Gaussian of its codes"
+    assert (kid["sample"].n, kid["sample"].unit) == (40, "image")
 
 
 def test_running_again_computes_nothing_and_agrees(finished):
@@ -152,7 +155,7 @@ def test_a_killed_worker_loses_its_step_and_its_dependants_only(tmp_path):
     assert process.wait(timeout=300) == 1
     records = read_records(run_folder(tmp_path) / "records.jsonl")
     failed = {r.metric for r in records if r.status == "failed"}
-    assert failed == {"flip", "grade-error", "fd-judge"}
+    assert failed == {"flip", "grade-error", "fd-judge", "kid-judge"}
     assert all("killed by SIGKILL" in r.reason for r in records if r.status == "failed")
     assert by(records, "auc", "flip").status == "ok"
 

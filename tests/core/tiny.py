@@ -20,7 +20,7 @@ attributions:
   truth: {use: truth}
 judges:
   cnn: {use: cnn, steps: 30}
-metrics: [auc, f1, mae, flip, l1, ssim, truth-error, grade-error, ms-ssim, fd-judge]
+metrics: [auc, f1, mae, flip, l1, ssim, truth-error, grade-error, ms-ssim, fd-judge, kid-judge]
 cases: 40
 gallery: 3
 """
