@@ -20,8 +20,6 @@ class Job:
     events: Path
     log: Path
     threads: int
-    #: Whether the device is a CPU: then a process may be forked from one that has torch loaded.
-    cpu: bool
 
 
 class Executor(Protocol):

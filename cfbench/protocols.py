@@ -1,15 +1,27 @@
 """What the host asks of a component. Nothing has to be inherited: any object with these methods will do."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
-from cfbench.specs import Task
-from cfbench.types import Batch, Code, Explanation, Images, Judged, Latents, Prediction, Targets, Truth, Values
+from cfbench.types import (
+    Batch,
+    Code,
+    Explanation,
+    Images,
+    Judged,
+    Latents,
+    Prediction,
+    Reference,
+    Targets,
+    Truth,
+    Values,
+    View,
+)
 
 
 def _silent(_done: int, _total: int, _what: str) -> None:
@@ -25,7 +37,6 @@ class Context:
     #: Scratch folder of this step. It survives a kill: put checkpoints here and resume from them.
     folder: Path
     device: str = "cpu"
-    precision: str = "float32"
     #: `progress(done, total, what)`: call it often, it is throttled.
     progress: Callable[[int, int, str], None] = _silent
 
@@ -189,44 +200,6 @@ class Classifier(Protocol):
     def judge(self, x: Images, context: Context) -> Judged:
         """Return probabilities over the task's grades (in their order) and penultimate features."""
         ...
-
-
-@dataclass(frozen=True)
-class View:
-    """What a metric reads: n aligned lines. Columns that the view does not have are None."""
-
-    name: str
-    task: Task | None
-    ids: tuple[str, ...]
-    patients: tuple[str, ...]
-    #: "ok", or why this line has no answer; the host gives failed lines the metric's worst value.
-    status: tuple[str, ...]
-    #: The factual image.
-    x: Images | None = None
-    #: The image under test: reconstruction, counterfactual or sample.
-    x_out: Images | None = None
-    #: The task's grade of the factual case; NaN where unknown.
-    grade: Values | None = None
-    #: The grade asked for.
-    target: Values | None = None
-    predicted: Prediction = field(default_factory=Prediction)
-    predicted_out: Prediction = field(default_factory=Prediction)
-    #: Exact counterfactuals of the lines.
-    truth: Truth | None = None
-    #: Judge name to its outputs on x and on x_out.
-    judged: Mapping[str, Judged] = field(default_factory=dict)
-    judged_out: Mapping[str, Judged] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        """Return the number of lines."""
-        return len(self.ids)
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What a set metric keeps of the real images: tensors whose first dimension is the case."""
-
-    tensors: Mapping[str, Tensor]
 
 
 @runtime_checkable

@@ -41,18 +41,14 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """One number, or the reason why there is none.
+class Result:
+    """A number with its interval, or the reason why there is none.
 
     `status`: `ok`; `undefined` (n/a for this input, e.g. one class only); `skipped` (impossible or not available,
     known before running); `failed` (something broke). The last three carry a `reason`.
     """
 
-    suite: str
-    cell: Cell
-    metric: str
-    view: str
-    status: Status
+    status: Status = "ok"
     reason: str = ""
     value: float | None = None
     #: 95 % interval.
@@ -66,10 +62,20 @@ class Record:
     unit: str = "patient"
     #: Share of lines that have an answer.
     coverage: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Result):
+    """A result, and what it is a result of."""
+
+    suite: str
+    cell: Cell
+    metric: str
+    view: str
     direction: str = "none"
     #: Store key of the `measure` step that made it.
     key: str | None = None
-    notes: tuple[str, ...] = ()
     cost: Cost = field(default_factory=Cost)
 
     @property

@@ -20,7 +20,7 @@ _FAMILY = "cfbench_"
 
 
 class Sources:
-    """Computes digests; those of files that have not changed since are remembered in the cfbench home."""
+    """Computes digests. What a file's bytes parse to is remembered in the cfbench home: parsing is the slow part."""
 
     def __init__(self) -> None:
         self._memory = home() / "sources.json"
@@ -55,14 +55,13 @@ class Sources:
         return sha256(json.dumps(sorted(seen.items())).encode()).hexdigest()[:16]
 
     def _of_file(self, path: Path) -> tuple[str, list[str]]:
-        stat = path.stat()
-        stamp = [stat.st_mtime_ns, stat.st_size]
-        known = self._known.get(str(path))
-        if known is None or known[:2] != stamp:
-            known = [*stamp, *_parsed(path)]
-            self._known[str(path)] = known
+        source = path.read_bytes()
+        name = sha256(source).hexdigest()
+        if name not in self._known:
+            self._known[name] = [*_parsed(source)]
             self._changed = True
-        return known[2], known[3]
+        digest, imported = self._known[name]
+        return digest, imported
 
 
 def _read(path: Path) -> dict[str, list[Any]]:
@@ -84,12 +83,12 @@ def _files(package: str) -> list[Path]:
     return [Path(spec.origin)] if spec.origin and spec.origin.endswith(".py") else []
 
 
-def _parsed(path: Path) -> tuple[str, list[str]]:
+def _parsed(source: bytes) -> tuple[str, list[str]]:
     """Return the digest of a file's code, and the family packages that it imports."""
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return sha256(path.read_bytes()).hexdigest(), []
+        return sha256(source).hexdigest(), []
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [part for part in node.body if not _is_text(part)]

@@ -97,7 +97,7 @@ class Spec:
     factory: str
     summary: str
     params: type = NoParams
-    #: Preset name to parameter values; the first one is the default if it is called `default`.
+    #: Preset name to the parameter values that it sets; without a preset the params' own defaults hold.
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: Bumped by hand when results change; part of every cache key.
     version: int = 1

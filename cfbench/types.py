@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from cfbench.specs import Task
+
 Images = Float[Tensor, "b c *space"]
 Maps = Float[Tensor, "b 1 *space"]
 Masks = Bool[Tensor, "b 1 *space"]
@@ -86,3 +88,41 @@ class Judged:
 
     proba: Float[Tensor, "b k"]
     features: Float[Tensor, "b f"]
+
+
+@dataclass(frozen=True)
+class View:
+    """What a metric reads: n aligned lines. Columns that the view does not have are None."""
+
+    name: str
+    task: Task | None
+    ids: tuple[str, ...]
+    patients: tuple[str, ...]
+    #: "ok", or why this line has no answer; the host gives failed lines the metric's worst value.
+    status: tuple[str, ...]
+    #: The factual image.
+    x: Images | None = None
+    #: The image under test: reconstruction, counterfactual or sample.
+    x_out: Images | None = None
+    #: The task's grade of the factual case; NaN where unknown.
+    grade: Values | None = None
+    #: The grade asked for.
+    target: Values | None = None
+    predicted: Prediction = field(default_factory=Prediction)
+    predicted_out: Prediction = field(default_factory=Prediction)
+    #: Exact counterfactuals of the lines.
+    truth: Truth | None = None
+    #: Judge name to its outputs on x and on x_out.
+    judged: Mapping[str, Judged] = field(default_factory=dict)
+    judged_out: Mapping[str, Judged] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of lines."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a set metric keeps of the real images: tensors whose first dimension is the case."""
+
+    tensors: Mapping[str, Tensor]

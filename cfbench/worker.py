@@ -1,7 +1,6 @@
 """The worker: `python -m cfbench.worker JOB.json` does the steps of one job, in a process of its own."""
 
 import json
-import os
 import platform
 import resource
 import sys
@@ -45,7 +44,6 @@ def main(argv: list[str]) -> int:
         print("usage: python -m cfbench.worker JOB.json", file=sys.stderr)  # noqa: T201 - a program's usage line
         return 2
     job = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
-    os.environ.setdefault("LIGHTNING_DISABLE_TELEMETRY", "1")
     events = Events(Path(job["events"]))
     import torch
 
@@ -101,7 +99,7 @@ def _do(step: Mapping[str, Any], job: Mapping[str, Any], registry: Registry, sto
         progress=lambda done, total, what: events.progress(key, done, total, what),
     )
     with store.writing(key, meta) as out:
-        STEPS[step["kind"]](Work(step["payload"], step["inputs"], out, context, registry, store, meta))
+        STEPS[step["kind"]](Work(step["payload"], step["inputs"], out, context, registry, store))
         meta["cost"] = _cost(time.perf_counter() - started, job["device"])
         meta["threads"] = job["threads"]
 

@@ -45,7 +45,14 @@ def _show(offer: Offer) -> None:
     for preset, values in getattr(spec, "presets", {}).items():
         settings = ", ".join(f"{key}={value}" for key, value in values.items())
         click.echo(f"  preset {preset}: {settings}")
-    facts = {"views": "on", "needs": "needs", "provides": "provides", "direction": "better", "minimum": "from N"}
+    facts = {
+        "views": "on",
+        "needs": "needs",
+        "provides": "provides",
+        "direction": "better",
+        "unit": "unit",
+        "minimum": "from N",
+    }
     for attribute, label in facts.items():
         value: Any = getattr(spec, attribute, None)
         if value:

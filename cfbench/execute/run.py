@@ -114,7 +114,6 @@ class Runner:
             events=base.with_suffix(".events"),
             log=base.with_suffix(".log"),
             threads=threads,
-            cpu=self.device == "cpu",
         )
         content = {
             "store": str(self.store.root),

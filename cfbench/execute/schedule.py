@@ -14,7 +14,6 @@ class Schedule:
 
     def __init__(self, plan: Plan, store: Store, wanted: Iterable[str]) -> None:
         self._steps = plan.steps
-        self._store = store
         self._wanted = tuple(wanted)
         self._done = {key for key in plan.steps if store.has(key)}
         self.reused = frozenset(self._done)

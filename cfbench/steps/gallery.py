@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cfbench.protocols import View
 from cfbench.steps.views import build_view
 from cfbench.steps.work import Work
+from cfbench.types import View
 
 
 def gallery(work: Work) -> None:

@@ -1,6 +1,6 @@
 """The step that makes a number, with its interval, and the per-line scores that it came from."""
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cfbench.errors import NotFiniteError, UndefinedError
-from cfbench.protocols import CaseMetric, Reference, SetMetric, View
+from cfbench.protocols import CaseMetric, SetMetric
+from cfbench.records import Result
 from cfbench.specs import MetricSpec
 from cfbench.statistics import (
     Bounds,
@@ -23,7 +24,7 @@ from cfbench.statistics import (
 from cfbench.steps.cases import batches
 from cfbench.steps.views import build_view
 from cfbench.steps.work import Work
-from cfbench.types import Judged, Prediction, Truth
+from cfbench.types import Judged, Prediction, Reference, Truth, View
 
 Array = NDArray[np.float64]
 #: Bootstrap replicates, and groups of the jackknife.
@@ -32,23 +33,6 @@ GROUPS = 20
 _CHUNK = 64
 #: Weights that are held at once (replicates x lines).
 _WEIGHTS = 4_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """A measured number, or why it does not exist."""
-
-    status: str = "ok"
-    reason: str = ""
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    interval: str = "none"
-    n: int = 0
-    patients: int = 0
-    unit: str = "patient"
-    coverage: float | None = None
-    notes: tuple[str, ...] = ()
 
 
 def measure(work: Work) -> None:

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from cfbench.protocols import View
 from cfbench.steps.explain import truth_of
 from cfbench.steps.work import Work
-from cfbench.types import Images, Judged, Prediction
+from cfbench.types import Images, Judged, Prediction, View
 
 
 def build_view(work: Work, name: str) -> View:

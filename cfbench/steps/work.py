@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ class Work:
     context: Context
     registry: Registry
     store: Store
-    meta: dict[str, Any] = field(default_factory=dict)
 
     def spec_of(self, role: str) -> tuple[Spec, Any]:
         """Return the spec and the params of the component in this role (`"generator"`, `"metric"`, ...)."""

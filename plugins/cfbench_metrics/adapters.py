@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from cfbench.protocols import Context, Reference, View
-from cfbench.types import Values
+from cfbench.protocols import Context
+from cfbench.types import Reference, Values, View
 
 
 @dataclass(frozen=True)

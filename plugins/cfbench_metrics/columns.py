@@ -5,9 +5,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cfbench.errors import UndefinedError
-from cfbench.protocols import View
 from cfbench.specs import Task
-from cfbench.types import Images, Judged, Truth, Values
+from cfbench.types import Images, Judged, Truth, Values, View
 
 
 def task_of(view: View) -> Task:

@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cfbench.errors import UndefinedError
-from cfbench.protocols import View
-from cfbench.types import Values
+from cfbench.types import Values, View
 from cfbench_metrics.columns import grades_of, task_of
 
 

@@ -4,9 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cfbench.protocols import View
 from cfbench.specs import NoParams
-from cfbench.types import Values
+from cfbench.types import Values, View
 from cfbench_metrics.adapters import PerLine
 from cfbench_metrics.columns import judges_of, mass_on, targets_of, task_of
 from cfbench_metrics.detection import member

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cfbench.errors import UndefinedError
-from cfbench.protocols import Context, Reference, View
+from cfbench.protocols import Context
 from cfbench.specs import NoParams
+from cfbench.types import Reference, View
 from cfbench_metrics.columns import answered, judges_of
 from cfbench_metrics.features import Distance, checked
 from cfbench_metrics.frechet import frechet_distances

@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cfbench.errors import UndefinedError
-from cfbench.protocols import View
 from cfbench.specs import NoParams
+from cfbench.types import View
 from cfbench_metrics.adapters import OverLines
 from cfbench_metrics.columns import grades_of, task_of
 from cfbench_metrics.detection import member

@@ -1,9 +1,8 @@
 """Mean absolute error of grades."""
 
 from cfbench.errors import UndefinedError
-from cfbench.protocols import View
 from cfbench.specs import NoParams
-from cfbench.types import Values
+from cfbench.types import Values, View
 from cfbench_metrics.adapters import PerLine
 from cfbench_metrics.columns import grades_of
 

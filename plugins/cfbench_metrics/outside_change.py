@@ -2,9 +2,8 @@
 
 import torch
 
-from cfbench.protocols import View
 from cfbench.specs import NoParams
-from cfbench.types import Images, Masks, Values
+from cfbench.types import Images, Masks, Values, View
 from cfbench_metrics.adapters import PerLine
 from cfbench_metrics.columns import pair_of, truth_of
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cfbench.errors import DataError, UndefinedError
-from cfbench.protocols import Context, View
+from cfbench.protocols import Context
 from cfbench.specs import NoParams
-from cfbench.types import Images, Values
+from cfbench.types import Images, Values, View
 from cfbench_metrics import weights
 from cfbench_metrics.checkpoint import load_asset, load_verified
 from cfbench_metrics.color import rgb

@@ -1,8 +1,7 @@
 """Distance from the exact counterfactual, which phantoms know."""
 
-from cfbench.protocols import View
 from cfbench.specs import NoParams
-from cfbench.types import Images
+from cfbench.types import Images, View
 from cfbench_metrics.adapters import PerLine
 from cfbench_metrics.columns import pair_of, truth_of
 from cfbench_metrics.l1 import mean_absolute_difference

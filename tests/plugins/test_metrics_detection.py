@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 from cfbench.errors import UndefinedError
-from cfbench.protocols import Context, View
+from cfbench.protocols import Context
 from cfbench.specs import NoParams, Task
 from cfbench.statistics import patient_bootstrap_weights
-from cfbench.types import Prediction
+from cfbench.types import Prediction, View
 from cfbench_metrics import auc as auc_module
 from cfbench_metrics.auc import auc, auc_hard, weighted_auc
 from cfbench_metrics.f1 import f1

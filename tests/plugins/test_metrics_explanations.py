@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from cfbench.errors import UndefinedError
-from cfbench.protocols import Context, View
+from cfbench.protocols import Context
 from cfbench.specs import NoParams, Task
-from cfbench.types import Judged
+from cfbench.types import Judged, View
 from cfbench_metrics.flip import flip
 from cfbench_metrics.grade_error import make_grade_error
 

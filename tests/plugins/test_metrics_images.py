@@ -14,9 +14,9 @@ from torch.nn import functional
 from torchvision.models import alexnet
 
 from cfbench.errors import ChecksumError, DataError, UndefinedError
-from cfbench.protocols import Context, View
+from cfbench.protocols import Context
 from cfbench.specs import NoParams
-from cfbench.types import Truth
+from cfbench.types import Truth, View
 from cfbench_metrics import weights
 from cfbench_metrics.l1 import l1
 from cfbench_metrics.ms_ssim import WEIGHTS, five_scales, ms_ssim, ms_ssim_3scale, three_scales

@@ -12,10 +12,10 @@ from pytorch_fid import inception as published
 from torch import Tensor
 
 from cfbench.errors import ChecksumError, DataError, NotFiniteError, UndefinedError
-from cfbench.protocols import Context, Reference, View
+from cfbench.protocols import Context
 from cfbench.specs import NoParams
 from cfbench.statistics import jackknife_interval, jackknife_weights, patient_bootstrap_weights
-from cfbench.types import Judged
+from cfbench.types import Judged, Reference, View
 from cfbench_metrics import kernel, weights
 from cfbench_metrics.distribution import fid, kid
 from cfbench_metrics.frechet import frechet_distances, nuclear_norm, root_trace
