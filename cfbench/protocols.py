@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from cfbench.types import (
     Batch,
     Code,
+    Edit,
     Explanation,
     Images,
     Judged,
@@ -156,10 +157,10 @@ class SamplingGenerator(Generator, Protocol):
 
 @runtime_checkable
 class EditingGenerator(Generator, Protocol):
-    """A generator that edits an image towards a prompt."""
+    """A generator that edits images under words."""
 
-    def edit(self, x: Images, prompt: Sequence[str], strength: float, guidance: float, context: Context) -> Images:
-        """Return the edited images, in [0, 1]."""
+    def edit(self, x: Images, ids: Sequence[str], edit: Edit, context: Context) -> Images:
+        """Return the edited images, in [0, 1]; the noise of each depends on `context.seed` and its id alone."""
         ...
 
 

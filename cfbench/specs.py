@@ -67,6 +67,9 @@ class DatasetInfo:
     masks: tuple[str, ...] = ()
     #: Labels that it can measure on any image of its kind (see `MeasuringDataset`).
     measures: tuple[str, ...] = ()
+    #: Label to its values to the words for them ("large opacity"), for generators that are told what to draw. Cases may
+    #: carry texts of their own beside these (`Batch.text`).
+    prompts: Mapping[str, Mapping[float, str]] = field(default_factory=dict)
     #: Whether exact counterfactuals are known (phantoms).
     truth: bool = False
     #: Whether patients are known. If not, every image counts as its own patient and the table says so.
@@ -91,6 +94,13 @@ class Task:
     grades: tuple[float, ...]
     positive: tuple[float, ...]
     exclude: tuple[float, ...] = ()
+    #: The suite's own words for each grade, empty where the dataset's hold (`prompt`); or nothing at all.
+    prompts: tuple[str, ...] = ()
+
+    def prompt(self, grade: float, data: DatasetInfo) -> str:
+        """Return the words for a grade: the suite's, else the dataset's, else nothing."""
+        own = dict(zip(self.grades, self.prompts, strict=True)).get(grade, "") if self.prompts else ""
+        return own or data.prompts.get(self.label, {}).get(grade, "")
 
     def flip_target(self, grade: float) -> float:
         """Return the nearest grade of the other class that takes part in fits (the minimal flip)."""

@@ -59,6 +59,28 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Edit:
+    """What is asked of a generator that edits: noise each image up to a point, and denoise it under other words.
+
+    SDEdit (Meng et al., ICLR 2022) with classifier-free guidance (Ho and Salimans, 2021), as diffusers' img2img counts.
+    """
+
+    #: The words for each image, aligned with the images; empty words are the unconditional image.
+    prompts: tuple[str, ...]
+    #: How far back along the noise schedule, 0 to 1. 0 changes nothing but what the generator loses of every image (its
+    #: autoencoder's reconstruction); 1 starts from pure noise, so that the image has no say.
+    strength: float
+    #: Weight of the words: unconditional + guidance * (conditional - unconditional); at or below 1 there is no guidance.
+    guidance: float
+    #: Steps of the whole schedule; int(steps * strength) of them are made.
+    steps: int
+    #: How often the image is noised and denoised in turn.
+    repeats: int = 1
+    #: Pixels that stay as they are.
+    keep: Masks | None = None
+
+
+@dataclass(frozen=True)
 class Targets:
     """What is asked of each line.
 

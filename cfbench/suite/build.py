@@ -15,6 +15,7 @@ from cfbench.suite.findings import Findings
 from cfbench.suite.layers import read_layers
 from cfbench.suite.model import AttributionUse, Component, Suite
 from cfbench.suite.published import read_published
+from cfbench.suite.tasks import read_task
 
 _KEYS = [*(f.name for f in fields(Suite) if f.name not in ("name", "config", "exclude")), "cross"]
 T = TypeVar("T")
@@ -34,7 +35,7 @@ def suite_from_config(
     """Build a suite from its resolved configuration (a run folder keeps one)."""
     findings = Findings(positions or {}, file)
     findings.unknown_keys((), config, ["suite", "extends", *_KEYS])
-    tasks = _section("tasks", config, findings, lambda name, value: _task(name, value, findings))
+    tasks = _section("tasks", config, findings, lambda name, value: read_task(name, value, findings))
     suite = Suite(
         name=_name(config, findings, file),
         title=str(config.get("title", "")),
@@ -113,40 +114,6 @@ def _named(kind: str, config: Mapping[str, Any], registry: Registry, findings: F
             if component is not None:
                 components[name] = component
     return components
-
-
-def _task(name: str, value: Any, findings: Findings) -> Task | None:
-    path = ("tasks", name)
-    config = findings.mapping(path, value, "a mapping with label, kind, grades and positive")
-    findings.unknown_keys(path, config, ["label", "kind", "grades", "positive", "exclude_from_fit"])
-    label, kind = config.get("label"), config.get("kind", "binary")
-    if not isinstance(label, str):
-        findings.add((*path, "label"), f"expected the name of a label of the dataset, got {label!r}")
-        return None
-    if kind not in ("binary", "ordinal"):
-        findings.add((*path, "kind"), f"expected binary or ordinal, got {kind!r}")
-        return None
-    grades = _grades((*path, "grades"), config.get("grades", [0, 1]), findings)
-    positive = _grades((*path, "positive"), config.get("positive", [1]), findings)
-    exclude = _grades((*path, "exclude_from_fit"), config.get("exclude_from_fit", []), findings)
-    for key, values in (("positive", positive), ("exclude_from_fit", exclude)):
-        for grade in set(values) - set(grades):
-            findings.add((*path, key), f"grade {grade:g} is not one of the grades {list(grades)}")
-    kept = set(grades) - set(exclude)
-    if not (kept & set(positive)) or not (kept - set(positive)):
-        findings.add((*path, "positive"), "both classes need a grade that is not excluded")
-    return Task(name=name, label=label, kind=kind, grades=grades, positive=positive, exclude=exclude)
-
-
-def _grades(path: tuple[str, ...], value: Any, findings: Findings) -> tuple[float, ...]:
-    if not findings.expect(path, value, list, "a list of grades such as [0, 1, 2]"):
-        return ()
-    for index, grade in enumerate(value):
-        if not findings.expect((*path, str(index)), grade, (int, float), "a number"):
-            return ()
-    if len(set(value)) < len(value):
-        findings.add(path, f"a grade is there twice: {value}")
-    return tuple(sorted(float(grade) for grade in value))
 
 
 def _seeds(config: Mapping[str, Any], findings: Findings) -> tuple[int, ...]:

@@ -92,6 +92,8 @@ class Facts:
     masks: tuple[str, ...]
     #: Labels that can be measured on any image; those that can be set, too, save where it says otherwise.
     measures: tuple[str, ...]
+    #: Label to a word for each of its values, as they occur in the cases' texts.
+    words: Mapping[str, tuple[str, ...]]
 
     @property
     def grades(self) -> tuple[float, ...]:
@@ -99,7 +101,16 @@ class Facts:
         return next(iter(self.labels.values()))
 
 
-VERTEBRA = Facts("vertebra-phantom", 1, 1, {"genant": (0.0, 1.0, 2.0, 3.0)}, 2.0, ("vertebra",), ("genant",))
+VERTEBRA = Facts(
+    "vertebra-phantom",
+    1,
+    1,
+    {"genant": (0.0, 1.0, 2.0, 3.0)},
+    2.0,
+    ("vertebra",),
+    ("genant",),
+    {"genant": ("no fracture", "mild fracture", "moderate fracture", "severe fracture")},
+)
 CHEST = Facts(
     "chest-phantom",
     1,
@@ -108,6 +119,11 @@ CHEST = Facts(
     1.0,
     ("lesion", "lungs", "heart"),
     ("opacity", "side", "cardiomegaly", "cardiothoracic_ratio"),
+    {
+        "opacity": ("no opacity", "small opacity", "moderate opacity", "large opacity"),
+        "side": ("opacity on the left", "opacity on the right"),
+        "cardiomegaly": ("normal heart", "enlarged heart"),
+    },
 )
 FUNDUS = Facts(
     "fundus-phantom",
@@ -117,9 +133,44 @@ FUNDUS = Facts(
     2.0,
     ("lesion", "haemorrhages", "exudates", "optic_disc"),
     ("retinopathy",),
+    {
+        "retinopathy": (
+            "no retinopathy",
+            "mild retinopathy",
+            "moderate retinopathy",
+            "severe retinopathy",
+            "proliferative retinopathy",
+        )
+    },
 )
-BRAIN = Facts("brain-phantom", 1, 1, {"atrophy": (0.0, 1.0, 2.0, 3.0)}, 2.0, ("ventricles", "brain"), ("atrophy",))
-DISC = Facts("disc-phantom", 1, 1, {"pfirrmann": (0.0, 1.0, 2.0, 3.0, 4.0)}, 3.0, ("disc",), ("pfirrmann",))
+BRAIN = Facts(
+    "brain-phantom",
+    1,
+    1,
+    {"atrophy": (0.0, 1.0, 2.0, 3.0)},
+    2.0,
+    ("ventricles", "brain"),
+    ("atrophy",),
+    {"atrophy": ("no atrophy", "mild atrophy", "moderate atrophy", "severe atrophy")},
+)
+DISC = Facts(
+    "disc-phantom",
+    1,
+    1,
+    {"pfirrmann": (0.0, 1.0, 2.0, 3.0, 4.0)},
+    3.0,
+    ("disc",),
+    ("pfirrmann",),
+    {
+        "pfirrmann": (
+            "intact disc",
+            "slightly degenerated disc",
+            "moderately degenerated disc",
+            "severely degenerated disc",
+            "collapsed disc",
+        )
+    },
+)
 FACTS: Mapping[type, Facts] = {
     VertebraParams: VERTEBRA,
     ChestParams: CHEST,
@@ -218,6 +269,7 @@ def describe(params: PhantomParams) -> DatasetInfo:
         fingerprint=f"{facts.name}/{facts.version}/{filled}",
         masks=facts.masks,
         measures=facts.measures,
+        prompts={name: dict(zip(facts.labels[name], words, strict=True)) for name, words in facts.words.items()},
         truth=True,
         licence="Apache-2.0",
     )

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from tiny import TINY, write_suite
 
 from cfbench.errors import SuiteError
 from cfbench.registry import load
+from cfbench.specs import DatasetInfo
 from cfbench.suite import Ask, read_suite
 
 
@@ -43,6 +46,21 @@ def test_extends_merges_by_key_replaces_lists_and_removes_by_null(tmp_path, regi
     assert suite.attributions["flip"].component.params.C == 0.5
     assert suite.attributions["flip"].component.params.probe == "logistic"
     assert suite.seeds == (0, 1)
+
+
+def test_prompts_of_a_task_replace_the_datasets_own(tmp_path, registry):
+    changed = "tasks.fracture.prompts={3: crushed bone}"
+    task = read_suite(write_suite(tmp_path), registry, [changed]).tasks["fracture"]
+    data = DatasetInfo(
+        channels=1, space=(8, 8), labels={}, fingerprint="", prompts={"genant": {0.0: "sound", 3.0: "broken"}}
+    )
+    assert [task.prompt(grade, data) for grade in (0.0, 1.0, 3.0)] == ["sound", "", "crushed bone"]
+    assert replace(task, prompts=()).prompt(3.0, data) == "broken"
+
+
+@pytest.mark.parametrize(("prompts", "words"), [("{7: x}", "not one of the grades"), ("{3: 5}", "prompt in words")])
+def test_prompts_that_cannot_be_are_refused(tmp_path, registry, prompts, words):
+    assert words in error_of(tmp_path, TINY, registry, f"tasks.fracture.prompts={prompts}")
 
 
 def test_a_component_whose_use_changes_starts_afresh(tmp_path, registry):

@@ -160,6 +160,16 @@ def test_batches_are_what_the_protocols_ask_for(name, phantom):
             assert not values or set(known.tolist()) <= set(values)
 
 
+def test_the_words_for_a_value_occur_in_the_text_of_every_case_that_has_it(name, phantom):
+    batch, prompts = whole(phantom), describe(FAMILY[name][1]).prompts
+    assert prompts
+    for label, words in prompts.items():
+        for value, text in zip(batch.labels[label].tolist(), batch.text, strict=True):
+            for other, prompt in words.items():
+                there = set(prompt.split()) <= set(text.replace(",", "").split())
+                assert there == (other == value), (text, label, value, prompt)
+
+
 def test_no_case_at_all_is_a_batch_too(name, phantom):
     space = space_of(FAMILY[name][1])
     assert phantom.cases("test").batch([]).x.shape[2:] == space
