@@ -70,7 +70,7 @@ class Edit:
     #: How far back along the noise schedule, 0 to 1. 0 changes nothing but what the generator loses of every image (its
     #: autoencoder's reconstruction); 1 starts from pure noise, so that the image has no say.
     strength: float
-    #: Weight of the words: unconditional + guidance * (conditional - unconditional); at or below 1 there is no guidance.
+    #: Weight of the words: unconditional + guidance * (conditional - unconditional); at or below 1, none is given.
     guidance: float
     #: Steps of the whole schedule; int(steps * strength) of them are made.
     steps: int

@@ -128,7 +128,8 @@ def execute(
         folder.write_figures({what: store.read(key) for what, key in plan.figures.items() if store.has(key)})
     folder.write_audits({dataset: store.read(key) for dataset, key in plan.audits.items() if store.has(key)})
     if plan.ranks:
-        folder.write_ranks({group: store.read(key) for group, key in plan.ranks.items() if store.has(key)})
+        ranks = runner.plan.ranks  # of what is left, where a row has failed
+        folder.write_ranks({group: store.read(key) for group, key in ranks.items() if store.has(key)})
     folder.write_run(_facts(plan, registry, device, started, 1 if failed else 0))
     print_tables(outcome.records, read_ranks(folder.path), console)
     registry.notify("cfbench_run_finished", report, records=outcome.records, folder=folder.path)

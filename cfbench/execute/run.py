@@ -12,7 +12,7 @@ from cfbench.execute.folder import RunFolder
 from cfbench.execute.records import Findings, record_of
 from cfbench.execute.schedule import Schedule
 from cfbench.jobs import Executor, Job
-from cfbench.plan import Measurement, Plan, Step
+from cfbench.plan import Measurement, Plan, Step, ranks_without
 from cfbench.records import Record
 from cfbench.store import Store
 
@@ -89,15 +89,29 @@ class Runner:
         if self.schedule.needed():  # a run that finds everything done may read from a store that it cannot write
             self.store.require_writable()
         try:
-            while self.schedule.needed() or self._open:
-                self.display.needed(self.schedule.needed())
-                self._submit()
-                self._follow()
-                self._note_records()
-                time.sleep(_POLL)
+            self._drain()
+            reused = len(self.schedule.reused)
+            self._compare_what_is_left()
         finally:
             self.executor.close()
-        return Outcome(self._all(), self.computed, len(self.schedule.reused))
+        return Outcome(self._all(), self.computed, reused)
+
+    def _drain(self) -> None:
+        while self.schedule.needed() or self._open:
+            self.display.needed(self.schedule.needed())
+            self._submit()
+            self._follow()
+            self._note_records()
+            time.sleep(_POLL)
+
+    def _compare_what_is_left(self) -> None:
+        """Rank the other rows of a table column in which one has failed."""
+        failed, first = self.schedule.failed, self.plan
+        self.plan = ranks_without(first, failed)
+        if self.plan.ranks != first.ranks:
+            self.schedule = Schedule(self.plan, self.store, self.plan.ranks.values())
+            self.schedule.failed.update(failed)
+            self._drain()
 
     def _submit(self) -> None:
         groups: dict[str, list[Step]] = {}

@@ -4,3 +4,4 @@ from cfbench.plan.build import make_plan as make_plan
 from cfbench.plan.model import Measurement as Measurement
 from cfbench.plan.model import Plan as Plan
 from cfbench.plan.model import Step as Step
+from cfbench.plan.ranks import ranks_without as ranks_without

@@ -10,7 +10,7 @@ from cfbench.store import content_key
 from cfbench.suite import AttributionUse, Component, Suite
 
 #: Bumped by hand, per kind of step, when what the host does in it changes results; part of every key.
-STEP_VERSIONS: Mapping[str, int] = {"judge": 2, "measure": 2}
+STEP_VERSIONS: Mapping[str, int] = {"judge": 2, "measure": 2, "rank": 2}
 
 
 class Graph:

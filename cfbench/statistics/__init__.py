@@ -9,8 +9,9 @@ from cfbench.statistics.mean import interval_of_mean, intervals_of_means
 from cfbench.statistics.paired import Difference, paired_difference, paired_differences
 from cfbench.statistics.paired_sets import paired_difference_of_sets
 from cfbench.statistics.percentile import bca_interval, percentile_interval
-from cfbench.statistics.rank import rank_tiers, rank_tiers_of_sets, tiers
+from cfbench.statistics.rank import rank_tiers, rank_tiers_of_sets, tiers, tiers_of_differences
 from cfbench.statistics.seeds import difference_over_seeds, interval_over_seeds
+from cfbench.statistics.seeds_of_sets import difference_of_sets_over_seeds, interval_of_sets_over_seeds
 
 __all__ = [
     "FULL_COVERAGE",
@@ -18,9 +19,11 @@ __all__ = [
     "Difference",
     "bca_interval",
     "coverage",
+    "difference_of_sets_over_seeds",
     "difference_over_seeds",
     "holm",
     "interval_of_mean",
+    "interval_of_sets_over_seeds",
     "interval_over_seeds",
     "intervals_of_means",
     "is_ranked",
@@ -34,5 +37,6 @@ __all__ = [
     "rank_tiers",
     "rank_tiers_of_sets",
     "tiers",
+    "tiers_of_differences",
     "with_failures",
 ]

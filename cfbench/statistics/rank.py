@@ -84,6 +84,25 @@ def rank_tiers_of_sets(
     return _ranked(replicates, values, direction, excluded, alpha, compare)
 
 
+def tiers_of_differences(
+    order: Sequence[str], differences: Mapping[tuple[str, str], Difference], alpha: float = 0.05
+) -> Tiers:
+    """Return `tiers`, from how much better the first of each pair is than the second, corrected over all pairs.
+
+    Args:
+        order: the methods, best mean first.
+        differences: (first, second) to the difference, above 0 if the first is better; a pair that is not there, or
+            whose p is NaN (too few patients in common), is not told apart.
+        alpha: how likely one false division, or more, may be if all methods are alike.
+    """
+    adjusted = holm(np.array([one.p for one in differences.values()]))
+    told = set()
+    for (first, second), one, p in zip(differences, differences.values(), adjusted, strict=True):
+        if p <= alpha:
+            told.add((first, second) if one.value > 0 else (second, first))
+    return tiers(order, told)
+
+
 def tiers(order: Sequence[str], worse: Collection[tuple[str, str]]) -> Tiers:
     """Return tiers of methods in the order of their means, the best first.
 
@@ -118,7 +137,4 @@ def _ranked(
         raise UndefinedError(f"{', '.join(empty)}: there is no value, so there is no place; name it in `excluded`")
     pairs = list(combinations(order, 2))
     found = compare({name: sign * rows[name] for name in order}, pairs) if pairs else []
-    adjusted = holm(np.array([one.p for one in found]))
-    # NaN (too few patients in common) tells nothing apart
-    told = {pair for pair, one, p in zip(pairs, found, adjusted, strict=True) if p <= alpha and one.value > 0}
-    return tiers(order, told)
+    return tiers_of_differences(order, dict(zip(pairs, found, strict=True)), alpha)

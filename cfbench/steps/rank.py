@@ -1,46 +1,46 @@
 """The step that compares all rows of one metric, pair by pair, and puts those into tiers that may be ranked."""
 
+from dataclasses import replace
 from itertools import combinations
 from math import ceil
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
-from cfbench.errors import UndefinedError
-from cfbench.statistics import (
-    difference_over_seeds,
-    holm,
-    paired_difference,
-    paired_difference_of_sets,
-    tiers,
-)
+from cfbench.statistics import Difference, tiers_of_differences
+from cfbench.steps.compare import difference_of_rows, interval_of_row
 from cfbench.steps.work import Work
 
-Array = NDArray[np.float64]
 #: Counterfactuals of methods that the judges believe less often than this are not compared by how little they change.
 VALIDITY_FLOOR = 0.5
 ALPHA = 0.05
 SENTINEL = "a sentinel: shown, never ranked"
 
+Pairs = dict[tuple[int, int], Difference]
+
 
 def rank(work: Work) -> None:
-    """Store `rank.json`: differences of all pairs, each row's tier, and why a row has none."""
+    """Store `rank.json`: differences of all pairs, each row's tier or why it has none, and intervals over seeds."""
     rows, sign = work.payload["rows"], -1.0 if work.payload["direction"] == "lower" else 1.0
     results = [_results(work, i, "row") for i in range(len(rows))]
-    values = {i: float(np.mean([r["value"] for r in found])) for i, found in enumerate(results) if _measured(found)}
-    pairs = {(a, b): pair for a, b in combinations(sorted(values), 2) if (pair := _pair(work, a, b)) is not None}
+    whole = {i for i, found in enumerate(results) if len(found) == len(rows[i]["seeds"]) and _measured(found)}
+    values = {i: float(np.mean([result["value"] for result in results[i]])) for i in sorted(whole)}
+    pairs: Pairs = {(a, b): pair for a, b in combinations(values, 2) if (pair := _pair(work, a, b)) is not None}
     reasons = {i: reason for i in range(len(rows)) if (reason := _why_not(work, i, results[i], values))}
     ranked = sorted((i for i in values if i not in reasons), key=lambda i: (-sign * values[i], rows[i]["name"]))
-    placed = tiers([str(i) for i in ranked], _told_apart(ranked, pairs, sign))
+    better = {
+        (str(a), str(b)): replace(pair, value=sign * pair.value)
+        for (a, b), pair in pairs.items()
+        if a in ranked and b in ranked
+    }
+    placed = tiers_of_differences([str(i) for i in ranked], better, ALPHA)
     work.save_json(
         "rank.json",
         {
             "tiers": {rows[int(i)]["name"]: tier for tier, names in enumerate(placed, 1) for i in names},
             "reasons": {rows[i]["name"]: reason for i, reason in reasons.items()},
-            "pairs": [{"a": rows[a]["name"], "b": rows[b]["name"], **pair} for (a, b), pair in pairs.items()],
+            "pairs": [{"a": rows[a]["name"], "b": rows[b]["name"], **_told(pair)} for (a, b), pair in pairs.items()],
+            "intervals": _intervals(work, values),
         },
     )
 
@@ -77,69 +77,33 @@ def _below_floor(work: Work, row: int) -> str:
     return ""
 
 
-def _pair(work: Work, a: int, b: int) -> dict[str, Any] | None:
-    """Return the difference of two rows over the same lines, or nothing if they have other lines."""
-    seeds = [s for s in work.payload["seeds"] if f"row:{a}:{s}" in work.inputs and f"row:{b}:{s}" in work.inputs]
-    found = [(f"row:{a}:{s}", f"row:{b}:{s}") for s in seeds]
-    if not found:
+def _pair(work: Work, a: int, b: int) -> Difference | None:
+    """Return the difference of two rows, or nothing if they cannot be compared."""
+    rows = work.payload["rows"]
+    seeds = [seed for seed in rows[a]["seeds"] if seed in rows[b]["seeds"]]
+    if not seeds:
         return None
-    try:
-        of_cases = (work.folder(found[0][0]) / "scores.parquet").is_file()
-        return _of_scores(work, found) if of_cases else _of_replicates(work, found)
-    except UndefinedError:
-        return None
+    first, second = ([f"row:{row}:{seed}" for seed in seeds] for row in (a, b))
+    return difference_of_rows(work, first, second, _draws(len(rows)))
 
 
-def _of_scores(work: Work, roles: list[tuple[str, str]]) -> dict[str, Any] | None:
-    tables = [[pd.read_parquet(work.folder(role) / "scores.parquet") for role in pair] for pair in roles]
-    first = tables[0][0]
-    lines = [name for name in ("case", "target") if name in first]
-    if any(not table[lines].equals(first[lines]) for pair in tables for table in pair):
-        return None
-    patients = first["patient"].tolist()
-    a, b = (np.stack([pair[side]["score"].to_numpy(np.float64) for pair in tables]) for side in (0, 1))
-    draws = _draws(work)
-    if len(roles) == 1:
-        found = paired_difference(a[0], b[0], patients, draws)
-    else:
-        found = difference_over_seeds(a, b, patients, draws)
-    return {"difference": found.value, "low": found.low, "high": found.high, "p": found.p}
-
-
-def _draws(work: Work) -> int:
+def _draws(rows: int) -> int:
     """Return so many draws that the smallest p-value can still pass Holm's correction over all pairs."""
-    rows = len(work.payload["rows"])
     return max(10_000, ceil(4 * rows * (rows - 1) / 2 / ALPHA))
 
 
-def _of_replicates(work: Work, roles: list[tuple[str, str]]) -> dict[str, Any] | None:
-    """Compare set metrics by their replicates, which drew (or left out) the same patients for both.
-
-    Of several seeds their mean is compared; the spread between seeds, of which there are too few, is not in it.
-    """
-    sides: list[list[Array]] = [[], []]
-    for pair in roles:
-        values = [load_file(work.folder(role) / "replicates.safetensors")["values"] for role in pair]
-        facts = [work.json(role, "result.json") for role in pair]
-        if len({(v.shape, f["interval"], f["n"], f["patients"]) for v, f in zip(values, facts, strict=True)}) > 1:
-            return None
-        for side, value in zip(sides, values, strict=True):
-            side.append(value)
-    facts = work.json(roles[0][0], "result.json")
-    if facts["interval"] == "none":
-        return None
-    a, b = (np.mean(side, axis=0) for side in sides)
-    found = paired_difference_of_sets(a, b, facts["patients"], facts["interval"])
-    return {"difference": found.value, "low": found.low, "high": found.high, "p": found.p}
+def _told(pair: Difference) -> dict[str, float]:
+    return {"difference": pair.value, "low": pair.low, "high": pair.high, "p": pair.p}
 
 
-def _told_apart(ranked: list[int], pairs: dict[tuple[int, int], dict[str, Any]], sign: float) -> set[tuple[str, str]]:
-    """Return (better, worse) of all pairs that differ significantly, corrected over all pairs after Holm."""
-    tested = [pair for pair in pairs if pair[0] in ranked and pair[1] in ranked]
-    adjusted = holm(np.array([pairs[pair]["p"] for pair in tested], dtype=np.float64))
-    apart = set()
-    for (a, b), p in zip(tested, adjusted, strict=True):
-        if p <= ALPHA:
-            better = (a, b) if sign * pairs[a, b]["difference"] > 0 else (b, a)
-            apart.add((str(better[0]), str(better[1])))
-    return apart
+def _intervals(work: Work, values: dict[int, float]) -> dict[str, list[float]]:
+    """Return the interval of every row with several seeds, for other seeds and other patients."""
+    found = {}
+    for i in values:
+        row = work.payload["rows"][i]
+        if len(row["seeds"]) > 1:
+            bounds = interval_of_row(work, [f"row:{i}:{seed}" for seed in row["seeds"]])
+            if bounds:
+                within = bounds.within(*work.payload["range"])
+                found[row["name"]] = [within.low, within.high]
+    return found

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cfbench.registry import Registry
-from cfbench.specs import Task
 from cfbench.suite.asks import HOST_KEYS, read_ask, read_rest
 from cfbench.suite.components import read_component
 from cfbench.suite.document import Positions

@@ -31,9 +31,7 @@ def read_task(name: str, value: Any, findings: Findings) -> Task | None:
     if not (kept & set(positive)) or not (kept - set(positive)):
         findings.add((*path, "positive"), "both classes need a grade that is not excluded")
     prompts = _prompts((*path, "prompts"), config.get("prompts", {}), grades, findings)
-    return Task(
-        name=name, label=label, kind=kind, grades=grades, positive=positive, exclude=exclude, prompts=prompts
-    )
+    return Task(name=name, label=label, kind=kind, grades=grades, positive=positive, exclude=exclude, prompts=prompts)
 
 
 def _grades(path: tuple[str, ...], value: Any, findings: Findings) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
 """Who may be ranked: circular judges, sentinels, too few answers, barred metrics; and how rows are compared."""
 
 import json
+from statistics import fmean
 
 import pytest
 from tiny import TINY, cfbench, write_suite
@@ -23,7 +24,9 @@ def cfbench_judges():
 def cfbench_attributions():
     return [AttributionSpec(name="brighten", factory="fixed_impl:Brighten", summary="adds light",
                             needs=frozenset({"images", "explained"}), fits=False,
-                            provides=frozenset({"counterfactual"}))]
+                            provides=frozenset({"counterfactual"})),
+            AttributionSpec(name="clumsy", factory="fixed_impl:Clumsy", summary="falls over", fits=False,
+                            needs=frozenset({"images"}), provides=frozenset({"counterfactual"}))]
 
 
 @hookimpl
@@ -64,7 +67,16 @@ class Brighten:
 
     def explain(self, models, batch, code, targets, context):
         assert models.classifier is not None
-        return Explanation((batch.x + 0.05).clamp(0, 1), ("ok",) * len(batch))
+        dim = torch.rand(1, generator=torch.Generator().manual_seed(context.seed)).item()
+        return Explanation((batch.x + 0.05 * dim).clamp(0, 1), ("ok",) * len(batch))
+
+
+class Clumsy:
+    def __init__(self, params, data, task):
+        pass
+
+    def explain(self, models, batch, code, targets, context):
+        raise RuntimeError("fell over")
 """
 
 
@@ -80,16 +92,24 @@ def run(tmp_path_factory):
     text = TINY.replace("cnn: {use: cnn, steps: 30}", "fixed: {use: fixed}")
     skip = ("metrics:", "generators:", "  pca:", "  flip:", "  sweep:", "gallery:")
     lines = [line for line in text.splitlines() if not line.startswith(skip)]
-    lines.insert(lines.index("attributions:") + 1, "  brighten: {use: brighten}")
+    lines.insert(lines.index("attributions:") + 1, "  brighten: {use: brighten}\n  clumsy: {use: clumsy}")
     suite = write_suite(
-        folder, "\n".join([*lines, "explains: {use: fixed}", "metrics: [flip, l1, ssim, truth-error]", "gallery: 0"])
+        folder,
+        "\n".join(
+            [*lines, "explains: {use: fixed}", "metrics: [flip, l1, ssim, truth-error]", "gallery: 0", "seeds: [0, 1]"]
+        ),
     )
     home = {"CFBENCH_HOME": str(folder / "home"), "PYTHONPATH": str(folder / "site")}
     done = cfbench("-p", "no:mlflow", "run", suite, "--device", "cpu", cwd=folder, **home)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 1, done.stdout + done.stderr
     (records,) = folder.glob("runs/*/*/records.jsonl")
     ranks = json.loads((records.parent / "ranks.json").read_text())
-    return {(r.cell.attribution, r.metric): r for r in read_records(records)}, ranks, done.stdout
+    by_seed = sorted(read_records(records), key=lambda r: -r.cell.seed)  # the first seed's comes last, and stays
+    values = {}
+    for record in by_seed:
+        values.setdefault((record.cell.attribution, record.metric), []).append(record.value)
+    means = {name: fmean(found) for name, found in values.items() if None not in found}
+    return {(r.cell.attribution, r.metric): r for r in by_seed}, ranks, means
 
 
 def test_a_judge_with_the_weights_of_what_it_judges_is_circular(run):
@@ -112,11 +132,11 @@ def test_sentinels_have_no_tier_and_others_do(run):
 
 
 def test_pairs_are_the_differences_of_the_values_over_the_same_lines(run):
-    records, ranks, _ = run
+    _, ranks, means = run
     (group,) = [g for g in ranks if g["metric"] == "truth-error"]
     assert len(group["pairs"]) == 3
     for pair in group["pairs"]:
-        expected = records[pair["a"], "truth-error"].value - records[pair["b"], "truth-error"].value
+        expected = means[pair["a"], "truth-error"] - means[pair["b"], "truth-error"]
         assert pair["difference"] == pytest.approx(expected, abs=1e-12)
         assert pair["low"] <= pair["difference"] <= pair["high"]
         assert (pair["p"] <= 0.05) == (not pair["low"] <= 0 <= pair["high"])
@@ -140,3 +160,18 @@ def test_labels_of_shared_patients_make_a_judge_circular_and_images_do_not():
     assert "1 patients in common" in overlap(of("generator dae", "images", {"b", "c"}), judge)
     assert "weights" in circular(of("generator dae", "images", {"c"}, {"w"}), judge)
     assert circular(of("attribution x", "labels", {"c"}), judge) == overlap(of("x", "labels", {"c"}), judge) == ""
+
+
+def test_a_row_that_fails_does_not_keep_the_others_from_being_compared(run):
+    records, ranks, _ = run
+    assert "fell over" in records["clumsy", "l1"].reason
+    (group,) = [g for g in ranks if g["metric"] == "truth-error"]
+    assert group["reasons"]["clumsy"] == "it has no number for every seed"
+    assert {name for pair in group["pairs"] for name in (pair["a"], pair["b"])} == {"brighten", "identity", "truth"}
+
+
+def test_a_row_of_several_seeds_has_the_interval_of_their_mean(run):
+    _, ranks, means = run
+    (group,) = [g for g in ranks if g["metric"] == "l1"]
+    low, high = group["intervals"]["brighten"]
+    assert 0 <= low < means["brighten", "l1"] < high

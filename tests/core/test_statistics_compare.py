@@ -10,8 +10,10 @@ from scipy.stats import ttest_rel
 from cfbench.errors import UndefinedError
 from cfbench.statistics import (
     coverage,
+    difference_of_sets_over_seeds,
     difference_over_seeds,
     holm,
+    interval_of_sets_over_seeds,
     interval_over_seeds,
     is_ranked,
     jackknife_interval,
@@ -257,6 +259,43 @@ def test_over_seeds_values_may_be_missing_but_not_all():
 
 
 # --- tiers -----------------------------------------------------------------------------------------------------------
+
+
+def test_sets_over_seeds_that_are_means_agree_with_means_over_seeds():
+    rng = np.random.default_rng(21)
+    patients = [str(i) for i in range(200)]
+    values, _, _ = additive(5, 200, rng)
+    weights = patient_bootstrap_weights(patients, 4000, 3)
+    drawn = values @ weights.T / weights.sum(1)
+    of_sets, of_means = interval_of_sets_over_seeds(drawn, 200), interval_over_seeds(values, patients)
+    assert (of_sets.low + of_sets.high) / 2 == pytest.approx(values.mean())
+    assert of_sets.high - of_sets.low == pytest.approx(of_means.high - of_means.low, rel=0.1)
+
+
+def test_seeds_that_agree_leave_a_sets_own_error_alone():
+    rng = np.random.default_rng(22)
+    rows = np.concatenate([[0.5], rng.normal(0.5, 0.1, 2000)])
+    one, shift = interval_of_sets_over_seeds(np.stack([rows, rows]), 80), np.array([[0.0], [0.4]])
+    assert (one.high - one.low) / 2 == pytest.approx(student.ppf(0.975, 79) * 0.1 * np.sqrt(80 / 79), rel=0.05)
+    apart = interval_of_sets_over_seeds(np.stack([rows, rows]) + shift, 80)
+    assert apart.high - apart.low > 5 * (one.high - one.low)
+
+
+def test_differences_of_sets_over_seeds_pair_the_draws_and_the_seeds():
+    rng = np.random.default_rng(23)
+    common = np.concatenate([[0.0], rng.normal(0, 0.3, 500)])
+    first = np.stack([common, common + 1, common + 2])  # seeds differ much, alike in both methods
+    found = difference_of_sets_over_seeds(first + 0.1, first, 60)
+    assert found.value == pytest.approx(0.1)
+    assert (found.low, found.high) == (pytest.approx(0.1), pytest.approx(0.1))
+    assert found.p < 1e-6
+    assert difference_of_sets_over_seeds(first, first[::-1], 60).p > 0.9
+
+
+@pytest.mark.parametrize(("seeds", "patients"), [(1, 50), (3, 1)])
+def test_sets_over_seeds_need_two_of_each(seeds, patients):
+    with pytest.raises(UndefinedError, match="2 seeds"):
+        interval_of_sets_over_seeds(np.random.default_rng(0).normal(size=(seeds, 20)), patients)
 
 
 def planted(rng, levels, lines=200):
