@@ -16,7 +16,8 @@ ViewName = Literal[
     "probe", "reconstruction", "reconstruction-random", "sample", "counterfactual", "sweep", "walk", "cycle", "map"
 ]
 #: What a metric is for, which decides what is expected of it (`cfbench doctor metrics`).
-Role = Literal["prediction", "validity", "realism", "proximity", "localisation", "other"]
+#: `faithfulness` is towards the classifier that is explained, whose belief need not be the truth.
+Role = Literal["prediction", "validity", "realism", "proximity", "localisation", "faithfulness", "other"]
 
 
 def param(default: Any, help: str) -> Any:  # noqa: A002 - reads as documentation; any type may be a default
@@ -205,9 +206,10 @@ class MetricSpec(Spec):
     #: Columns of the view that must be there: `truth` (phantoms), `judge` (the suite has judges), `control` (one of
     #: them with random weights), `explained` (the suite names the classifier that is explained), `score` and `grade`
     #: (the method gives them), `mask` (the dataset has masks), `measure` (the dataset can measure the task's label).
-    #: `rebuilt` asks for the generator's reconstruction, in the cells whose generator makes one.
+    #: `rebuilt` asks for the generator's reconstruction, in the cells whose generator makes one; `classify` for the
+    #: classifier that is explained itself, to be asked about images that the metric makes.
     needs: frozenset[
-        Literal["truth", "judge", "control", "explained", "score", "grade", "mask", "measure", "rebuilt"]
+        Literal["truth", "judge", "control", "explained", "classify", "score", "grade", "mask", "measure", "rebuilt"]
     ] = frozenset()
     #: Whether it compares with a set of real images (then `reference` is called once per dataset).
     reference: bool = False

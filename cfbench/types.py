@@ -4,7 +4,7 @@ Images are float32 in [0, 1] inside the window that the dataset declares; `*spac
 are one code path. Rows of one value are aligned: row i of every field speaks of the same case (or line).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from jaxtyping import Bool, Float
@@ -164,6 +164,8 @@ class View:
     #: Judges with random weights, by name, and their outputs: what no knowledge gives.
     control: Mapping[str, Judged] = field(default_factory=dict)
     control_out: Mapping[str, Judged] = field(default_factory=dict)
+    #: Asks the classifier that is explained about any images, for metrics that make some themselves.
+    classify: Callable[[Images], Judged] | None = None
     #: The dataset's own measurement of the task's label, taken from x and from x_out by image analysis.
     measured: Values | None = None
     measured_out: Values | None = None

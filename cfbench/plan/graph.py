@@ -135,6 +135,9 @@ class Graph:
             inputs |= self._judged(metric, task, source)
         if spec.reference:
             inputs["reference"] = self.reference(metric, task)
+        if "classify" in spec.needs and task and self.suite.explains:
+            payload["explained"] = self.suite.explains.to_json()
+            inputs["classifier"] = self.fit_explained(task)
         if "rebuilt" in spec.needs and rebuilt:
             inputs["rebuilt"] = rebuilt
         label = f"{metric.name} of: {self.steps[source].label}"

@@ -140,7 +140,7 @@ def _why_no_classifier(metric: Component, suite: Suite, task: Task | None) -> st
         return f"{metric.name} needs a judge; the suite has none for this dataset (add a `judges:` section)"
     if "control" in needs and not (task and any(controls)):
         return f"{metric.name} needs a judge with random weights; the suite has none (add one to `judges:`)"
-    if "explained" in needs and not (task and suite.explains):
+    if needs & {"explained", "classify"} and not (task and suite.explains):
         return f"{metric.name} needs the classifier that is explained; the suite names none (add `explains:`)"
     return ""
 

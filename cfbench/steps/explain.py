@@ -18,7 +18,7 @@ from cfbench.types import Batch, Code, Explanation, Targets, Truth
 
 def predict(work: Work) -> None:
     """Store the method's own score and grade of every test case (the `probe` view)."""
-    attribution, models = _attribution(work), Models(classifier=_classifier(work))
+    attribution, models = _attribution(work), Models(classifier=explained_classifier(work, "explained"))
     z = work.tensors("encode")["z"] if "encode" in work.inputs else None
     columns: dict[str, list[Tensor]] = {}
     for index in batches(len(work.test), BATCH):
@@ -42,7 +42,7 @@ def explain(work: Work) -> None:
     lines = make_lines(work.test, task, work.payload["ask"])
     if not len(lines):
         raise UndefinedError(f"no test case has a grade of {task.label!r} that can be asked for a counterfactual")
-    models, stored = Models(_generator(work), _classifier(work)), _codes(work)
+    models, stored = Models(_generator(work), explained_classifier(work, "explained")), _codes(work)
     _answer_all(work, lines, models, lambda index: _inputs(work, lines, index, models, stored))
 
 
@@ -54,7 +54,8 @@ def cycle(work: Work) -> None:
         raise UndefinedError("no counterfactual was made, so there is no way back")
     case = [before["case"][i] for i in ok]
     own = work.test.labels[work.known_task.label][case].float()
-    lines, models = Lines(before["kind"], case, own, [False] * len(case)), Models(_generator(work), _classifier(work))
+    lines = Lines(before["kind"], case, own, [False] * len(case))
+    models = Models(_generator(work), explained_classifier(work, "explained"))
 
     def inputs(index: list[int]) -> tuple[Batch, Code | None, Targets]:
         batch, _, targets = _inputs(work, lines, index, models, None)
@@ -162,11 +163,12 @@ def _generator(work: Work) -> Generator | None:
     return generator
 
 
-def _classifier(work: Work) -> Classifier | None:
-    if "explained" not in work.inputs:
+def explained_classifier(work: Work, role: str) -> Classifier | None:
+    """Return the classifier that is explained, which a step has under this role, or nothing if it has none."""
+    if role not in work.inputs:
         return None
     classifier: Classifier = work.build("explained", work.info, work.known_task)
-    classifier.load(work.folder("explained"), work.context)
+    classifier.load(work.folder(role), work.context)
     return classifier
 
 

@@ -1,6 +1,6 @@
 """Views: the aligned lines that metrics and figures read, put together from stored results."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cfbench.errors import PluginError
 from cfbench.protocols import MeasuringDataset
-from cfbench.steps.explain import truth_of
+from cfbench.steps.explain import explained_classifier, truth_of
 from cfbench.steps.work import Work
 from cfbench.types import Images, Judged, Masks, Prediction, Truth, Values, View
 
@@ -77,6 +77,7 @@ def _explained(work: Work, name: str, extrapolated: bool) -> View:
         extrapolated=beyond,
         predicted_out=Prediction(columns.get("score_cf"), columns.get("grade_cf")),
         truth=_truth(work, case, target, beyond) if lines["kind"] != "offset" else None,
+        classify=_classify(work),
         measured_out=_measured(work, x_out),
         **_looks_out(work, keep),
         **_factual(work, case),
@@ -152,6 +153,19 @@ def _measured(work: Work, x: Images | None) -> Values | None:
     if not isinstance(work.dataset, MeasuringDataset):
         raise PluginError(f"{work.payload['dataset']['use']} declares measurements, but has no measure()")
     return work.dataset.measure(x, work.task.label)
+
+
+def _classify(work: Work) -> Callable[[Images], Judged] | None:
+    """Return a way to ask the classifier that is explained, where the metric wants to."""
+    classifier = explained_classifier(work, "classifier")
+    if classifier is None:
+        return None
+
+    def ask(x: Images) -> Judged:
+        found = classifier.judge(x.to(work.context.device), work.context)
+        return Judged(found.proba.cpu(), found.features.cpu(), found.grade.cpu())
+
+    return ask
 
 
 def _panel(work: Work, role: str, rows: list[int] | None) -> dict[str, Judged]:

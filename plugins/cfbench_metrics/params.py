@@ -23,6 +23,29 @@ class Confidence:
 
 
 @dataclass(frozen=True)
+class Course:
+    """How finely one image is turned into another."""
+
+    steps: int = param(50, "images on the way, each with 1 / steps of the pixels more of the second image")
+
+    def __post_init__(self) -> None:
+        """Refuse a way without steps."""
+        _require(true=self.steps >= 1, sentence=f"steps must be 1 or more, got {self.steps}")
+
+
+@dataclass(frozen=True)
+class BlurredCourse(Course):
+    """The same from an image to a blurred one, or back."""
+
+    sigma: float = param(0.1, "standard deviation of the blur, in shortest sides of the image")
+
+    def __post_init__(self) -> None:
+        """Refuse what does not blur."""
+        super().__post_init__()
+        _require(true=self.sigma > 0, sentence=f"sigma must be above 0, got {self.sigma:g}")
+
+
+@dataclass(frozen=True)
 class Threshold:
     """From when on a pixel counts as changed."""
 

@@ -22,10 +22,10 @@ def test_the_names_are_these():
         "reversibility",
         "fid", "fid-floor", "kid", "fd-judge", "fd-judge-floor", "fd-split", "fd-inf", "kid-judge",
         "transition-margin",
-        "flip", "flip-explained", "flip-gap", "flip-control", "cv-tau", "grade-error", "monotonicity", "sweep-slope",
+        "flip", "flip-explained", "flip-gap", "flip-control", "cv-tau", "cout", "grade-error", "monotonicity", "sweep-slope",
         "measurement-error", "measurement-bias", "truth-error",
         "auprc", "dice-at-area", "pointing-game", "relevance-mass", "relevance-rank", "false-edit-energy",
-        "outside-change", "outside-edit",
+        "outside-change", "outside-edit", "deletion-blur", "insertion-blur",
     ]  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """Whether a method points, or edits, where the finding is."""
 
 from cfbench.specs import MetricSpec, ViewName
-from cfbench_metrics.params import Lesion, Outside
+from cfbench_metrics.params import BlurredCourse, Lesion, Outside
 
+_RISE = "Petsiuk, Das and Saenko, RISE: randomized input sampling for explanation of black-box models, BMVC 2018"
 _CLEVR = "Arras, Osman and Samek, CLEVR-XAI, Information Fusion 2022"
 #: A heat map, or the size of a counterfactual's change.
 _MAPS: tuple[ViewName, ...] = ("map", "counterfactual")
@@ -110,5 +111,33 @@ METRICS = (
         range=(0, 1),
         role="localisation",
         needs=frozenset({"mask", "rebuilt"}),
+    ),
+    MetricSpec(
+        name="deletion-blur",
+        factory="cfbench_metrics.deletion:deletion",
+        params=BlurredCourse,
+        summary="what is left of the explained classifier's belief while the map's strongest pixels are blurred first",
+        citation=_RISE,
+        kind="case",
+        views=("map",),
+        direction="lower",
+        range=(0, 1),
+        minimum=10,
+        role="faithfulness",
+        needs=frozenset({"classify"}),
+    ),
+    MetricSpec(
+        name="insertion-blur",
+        factory="cfbench_metrics.deletion:insertion",
+        params=BlurredCourse,
+        summary="how soon the explained classifier believes again when the map's strongest pixels are sharpened first",
+        citation=_RISE,
+        kind="case",
+        views=("map",),
+        direction="higher",
+        range=(0, 1),
+        minimum=10,
+        role="faithfulness",
+        needs=frozenset({"classify"}),
     ),
 )

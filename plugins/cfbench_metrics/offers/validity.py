@@ -1,7 +1,7 @@
 """Whether a counterfactual shows what was asked for, and to whom."""
 
 from cfbench.specs import MetricSpec
-from cfbench_metrics.params import Confidence, Scale
+from cfbench_metrics.params import Confidence, Course, Scale
 
 _ORACLE = "Hvilshoj et al., On quantitative evaluations of counterfactuals, arXiv 2111.00177"
 _ACE = "Jeanneret, Simon and Jurie, Adversarial counterfactual visual explanations, CVPR 2023"
@@ -74,6 +74,21 @@ METRICS = (
         minimum=10,
         role="validity",
         needs=frozenset({"explained"}),
+    ),
+    MetricSpec(
+        name="cout",
+        factory="cfbench_metrics.cout:cout",
+        params=Course,
+        summary="how soon the explained classifier is moved when the most changed pixels come in first",
+        citation="Khorram and Fuxin, Cycle-consistent counterfactuals by latent transformations, CVPR 2022",
+        kind="case",
+        views=("counterfactual",),
+        direction="higher",
+        range=(-1, 1),
+        minimum=10,
+        worst=-1,
+        role="validity",
+        needs=frozenset({"explained", "classify"}),
     ),
     MetricSpec(
         name="grade-error",
