@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cfbench.plan import Step
 
@@ -31,23 +31,40 @@ class _Running:
         return (now - self.since) * (1 - self.share) / gained if gained > 0.02 else None
 
 
+@dataclass
+class _Account:
+    """What steps have taken, and what they were expected to take."""
+
+    spent: float = 0.0
+    expected: float = 0.0
+
+    @property
+    def factor(self) -> float:
+        """Return how many times as long as expected they took."""
+        return self.spent / self.expected if self.expected else 1.0
+
+
+@dataclass
 class Estimate:
     """Follows a run and guesses what is left."""
 
-    def __init__(self) -> None:
-        self.finished = 0
-        self._left: dict[str, float] = {}
-        self._running: dict[str, _Running] = {}
-        self._spent = 0.0
-        self._expected = 0.0
+    finished: int = 0
+    _left: dict[str, Step] = field(default_factory=dict)
+    _running: dict[str, _Running] = field(default_factory=dict)
+    #: By kind of step: one machine is fast at arithmetic and slow at starting processes, another the reverse.
+    _kinds: dict[str, _Account] = field(default_factory=dict)
+    _all: _Account = field(default_factory=_Account)
+    #: Most steps that were seen to run at once.
+    _width: int = 1
 
     def needed(self, steps: Sequence[Step]) -> None:
         """Note the steps that are not done."""
-        self._left = {step.key: _typical(step) for step in steps}
+        self._left = {step.key: step for step in steps}
 
     def began(self, step: Step) -> None:
         """Note that a step runs."""
         self._running[step.key] = _Running(time.monotonic())
+        self._width = max(self._width, len(self._running))
 
     def progress(self, step: Step, done: int, total: int) -> None:
         """Note how far it is."""
@@ -62,8 +79,9 @@ class Estimate:
         self.finished += 1
         running = self._running.pop(step.key, None)
         if running and running.first == 0.0:
-            self._spent += time.monotonic() - running.since
-            self._expected += _typical(step)
+            for account in (self._kinds.setdefault(step.kind, _Account()), self._all):
+                account.spent += time.monotonic() - running.since
+                account.expected += _typical(step)
         self._left.pop(step.key, None)
 
     def left_of(self, step: Step) -> str:
@@ -74,12 +92,18 @@ class Estimate:
 
     def left(self) -> str:
         """Return the time left of all steps."""
-        factor = self._spent / self._expected if self._expected > 30 else 1.0
-        seconds = 0.0
-        for key, typical in self._left.items():
-            known = self._running[key].left(time.monotonic()) if key in self._running else None
-            seconds += typical * factor if known is None else known
+        each = [self._seconds(step) for step in self._left.values()]
+        seconds = max(sum(each) / self._width, max(each, default=0.0))
         return f"about {duration(seconds)} left" if seconds >= 1 else "nearly done"
+
+    def _seconds(self, step: Step) -> float:
+        """Return what one step will take from now on."""
+        known = self._running[step.key].left(time.monotonic()) if step.key in self._running else None
+        if known is not None:
+            return known
+        of_kind = self._kinds.get(step.kind)
+        general = self._all.factor if self._all.expected > 30 else 1.0
+        return _typical(step) * (of_kind.factor if of_kind and of_kind.expected else general)
 
 
 def _typical(step: Step) -> float:
