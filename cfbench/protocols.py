@@ -80,6 +80,31 @@ class Dataset(Protocol):
 
 
 @runtime_checkable
+class PreparingDataset(Dataset, Protocol):
+    """A dataset that reads its files once (`DatasetSpec.prepares`); the host keeps what it wrote."""
+
+    def prepare(self, folder: Path, context: Context) -> None:
+        """Read all files and write what `load` needs into an empty folder.
+
+        Keep what is done so far in `context.folder`, and go on from there. Files are not copied as they are.
+        """
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Take the cases from such a folder; called once, before `cases`."""
+        ...
+
+
+@runtime_checkable
+class ReportingDataset(Protocol):
+    """A dataset that has more to say of itself than its counts, for `cfbench data check`."""
+
+    def report(self) -> Sequence[str]:
+        """Return lines: cases left out and why, digests, published counts beside its own."""
+        ...
+
+
+@runtime_checkable
 class TruthDataset(Protocol):
     """A dataset whose exact counterfactuals are known."""
 

@@ -3,12 +3,15 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 from cfbench.errors import StoreError
 
+#: Larger numbers are refused in records that are read: nothing measures them, and sums of them overflow.
+_LARGEST = 1e300
 Status = Literal["ok", "undefined", "skipped", "failed"]
 
 
@@ -88,7 +91,7 @@ class Record(Result):
     key: str | None = None
     cost: Cost = field(default_factory=Cost)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Return the digest of the result: everything but its cost."""
         fields = {k: v for k, v in asdict(self).items() if k != "cost"}
@@ -119,15 +122,25 @@ def _check_types(record: Record) -> None:
     """Raise StoreError for a field of a wrong type: a record may come from a stranger."""
     numbers = ("value", "low", "high", "coverage")
     texts = ("suite", "metric", "view", "reason", "interval", "unit", "direction", "published")
-    wrong = [n for n in numbers if not isinstance(getattr(record, n), int | float | None)]
+    wrong = [n for n in numbers if getattr(record, n) is not None and not _is_number(getattr(record, n))]
     wrong += [n for n in texts if not isinstance(getattr(record, n), str)]
-    wrong += [n for n in ("n", "patients") if not isinstance(getattr(record, n), int)]
+    counts = {n: getattr(record, n) for n in ("n", "patients")}
+    wrong += [n for n, count in counts.items() if not isinstance(count, int) or not _is_number(count)]
+    wrong += [] if isinstance(record.key, str | None) else ["key"]
+    wrong += [n for n in ("seconds", "peak_mb") if not _is_number(getattr(record.cost, n))]
+    wrong += [n for n in ("host", "device", "finished") if not isinstance(getattr(record.cost, n), str)]
     wrong += [n for n in ("dataset",) if not isinstance(getattr(record.cell, n), str)]
+    wrong += [] if isinstance(record.cell.seed, int) else ["seed"]
     wrong += [n for n in ("task", "generator", "attribution") if not isinstance(getattr(record.cell, n), str | None)]
     wrong += [] if record.status in ("ok", "undefined", "skipped", "failed") else ["status"]
     wrong += [n for n in ("notes", "unranked") if not all(isinstance(s, str) for s in getattr(record, n))]
     if wrong:
         raise StoreError(f"not a cfbench record: {', '.join(wrong)} of a wrong type")
+
+
+def _is_number(value: object) -> bool:
+    """Return whether it is a finite number that can be reckoned with."""
+    return isinstance(value, int | float) and abs(value) < _LARGEST
 
 
 def read_records(path: Path) -> list[Record]:

@@ -60,6 +60,8 @@ class DatasetInfo:
     labels: Mapping[str, tuple[float, ...]]
     #: Changes whenever the data would: version and params of a phantom, checksums of files.
     fingerprint: str
+    #: Why its files cannot be read on this machine, or nothing: suites still plan, and its numbers fail with this.
+    missing: str = ""
     #: Whether there are images at all (a dataset of published latents has none).
     images: bool = True
     #: Numbers in the latent codes that the dataset itself provides (published latents); 0 = it provides none.
@@ -137,6 +139,9 @@ class DatasetSpec(Spec):
 
     #: `(params) -> DatasetInfo`, torch-free; raises DataError for impossible parameters.
     describe: Callable[[Any], DatasetInfo]
+    #: Whether its files are read once, by a step of its own, into a folder of the store that all other steps read
+    #: (see `cfbench.protocols.PreparingDataset`).
+    prepares: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

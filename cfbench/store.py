@@ -69,6 +69,10 @@ class Store:
         """Return what is known of its making, without reading its files."""
         return self._manifest(key)["meta"]  # type: ignore[no-any-return]
 
+    def digests(self, key: str) -> Mapping[str, str]:
+        """Return the SHA-256 of each of its files, without reading them."""
+        return self._manifest(key)["files"]  # type: ignore[no-any-return]
+
     def read(self, key: str) -> Artifact:
         """Return the artifact, every file checked. Raises CorruptArtifactError after moving a damaged one away."""
         folder = self.folder(key)

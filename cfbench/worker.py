@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,25 @@ def _attempt(step: Mapping[str, Any], job: Mapping[str, Any], registry: Registry
 
 
 def _do(step: Mapping[str, Any], job: Mapping[str, Any], registry: Registry, store: Store, events: Events) -> None:
+    make(step, job, registry, store, lambda done, total, what: events.progress(step["key"], done, total, what))
+
+
+def make(
+    step: Mapping[str, Any],
+    machine: Mapping[str, Any],
+    registry: Registry,
+    store: Store,
+    progress: Callable[[int, int, str], None],
+) -> None:
+    """Do one step in this process and store its result; the caller holds the step's lock.
+
+    Args:
+        step: `kind`, `key`, `inputs` and `payload`.
+        machine: `device` and `threads`.
+        registry: where the step's components are.
+        store: where its inputs are, and its result goes.
+        progress: see `Context.progress`.
+    """
     from cfbench.execute.stale import digests_of
     from cfbench.protocols import Context
     from cfbench.sources import Sources
@@ -95,13 +114,13 @@ def _do(step: Mapping[str, Any], job: Mapping[str, Any], registry: Registry, sto
     context = Context(
         seed=step["payload"]["seed"],
         folder=store.scratch(key, sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:12]),
-        device=job["device"],
-        progress=lambda done, total, what: events.progress(key, done, total, what),
+        device=machine["device"],
+        progress=progress,
     )
     with store.writing(key, meta) as out:
         STEPS[step["kind"]](Work(step["payload"], step["inputs"], out, context, registry, store))
-        meta["cost"] = _cost(time.perf_counter() - started, job["device"])
-        meta["threads"] = job["threads"]
+        meta["cost"] = _cost(time.perf_counter() - started, machine["device"])
+        meta["threads"] = machine["threads"]
 
 
 def _cost(seconds: float, device: str) -> dict[str, Any]:

@@ -21,15 +21,23 @@ CHECKED = (
     "cfbench_densenet",
     "cfbench_doctor",
     "cfbench_figures",
+    "cfbench_files",
+    "cfbench_folder",
     "cfbench_hyperplane",
+    "cfbench_idrid",
     "cfbench_latents",
     "cfbench_medmnist",
     "cfbench_metrics",
     "cfbench_nets",
     "cfbench_pca",
     "cfbench_phantoms",
+    "cfbench_radiographs",
     "cfbench_saliency",
+    "cfbench_sdedit",
     "cfbench_sentinels",
+    "cfbench_text_ldm",
+    "cfbench_volumes",
+    "cfbench_stylegan2",
 )
 install_import_hook(CHECKED, "typechecks.check")
 assert not {name for name in sys.modules if name.startswith("cfbench_")}, "imported before the shape checks"

@@ -1,13 +1,12 @@
 """`cfbench audit`: is a dataset fit to be measured on?"""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from cfbench.cli.data import build_dataset
+from cfbench.cli.bar import bar
+from cfbench.cli.datasets import build_dataset
 from cfbench.cli.main import registry_of
 
 
@@ -31,7 +30,7 @@ def audit(ctx: click.Context, name: str, settings: tuple[str, ...], file: Path |
 
     console = Console()
     dataset, info = build_dataset(registry_of(ctx), name, settings)
-    with _bar() as progress:
+    with bar("auditing") as progress:
         report = audit_dataset(dataset, info, name, progress)
     colours = {"ok": "green", "warn": "yellow", "fail": "bold red", "n/a": "dim"}
     for finding in report.findings:
@@ -42,15 +41,3 @@ def audit(ctx: click.Context, name: str, settings: tuple[str, ...], file: Path |
 
         write_atomically(file, json.dumps(report.to_json(), indent=1))
     return 1 if any(finding.level == "fail" for finding in report.findings) else 0
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int, str], None]]:
-    """Show how far it is, with the time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task("auditing")
-        yield lambda done, total, what: bars.update(bar, completed=done, total=total, description=what)

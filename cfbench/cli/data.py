@@ -1,5 +1,6 @@
 """`cfbench data`: datasets and weights on this machine."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,16 +8,21 @@ from typing import Any
 
 import click
 
+from cfbench.cli.datasets import build_dataset, named_dataset
 from cfbench.cli.main import registry_of
-from cfbench.errors import CfbenchError
-from cfbench.registry import Registry, did_you_mean
+from cfbench.cli.preview import preview
+from cfbench.errors import CfbenchError, ChecksumError, DataError
+from cfbench.registry import Registry
 from cfbench.specs import Asset, DatasetInfo
-from cfbench.suite import Component, read_suite
+from cfbench.suite import read_suite
 
 
 @click.group()
 def data() -> None:
     """List, fetch and check datasets and weights."""
+
+
+data.add_command(preview)
 
 
 @data.command("list")
@@ -33,7 +39,7 @@ def list_(ctx: click.Context) -> None:
             click.echo(f"  {name:22}{'to set':10}{'':>10}     {offer.spec.summary}: {error}")
             continue
         missing = [asset for asset in info.assets if assets.state(asset) == "missing"]
-        state = "built in" if not info.assets else "to fetch" if missing else "here"
+        state = "to set" if info.missing else "to fetch" if missing else "here" if info.assets else _own(offer.spec)
         shape = "x".join(map(str, info.space))
         click.echo(f"  {name:22}{state:10}{shape:>10} px  {offer.spec.summary}  {info.licence}")
     for asset in _weights(registry):
@@ -65,20 +71,30 @@ def fetch(ctx: click.Context, name: str, settings: tuple[str, ...]) -> None:
 @data.command()
 @click.argument("name")
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--again", is_flag=True, help="Read the files again, though they have been prepared.")
 @click.pass_context
-def check(ctx: click.Context, name: str, settings: tuple[str, ...]) -> int:
+def check(ctx: click.Context, name: str, settings: tuple[str, ...], *, again: bool) -> int:
     r"""Read every case of a dataset: files, shapes, values, patients across splits; count cases and labels.
 
     \b
       cfbench data check retinamnist root=/data/medmnist
     """
+    from cfbench.protocols import ReportingDataset
     from cfbench.steps.cases import batches, checked
 
-    dataset, info = build_dataset(registry_of(ctx), name, settings)
+    dataset, info = build_dataset(registry_of(ctx), name, settings, again=again)
     patients: dict[str, str] = {}
     click.echo(f"{name}: {info.channels} x {'x'.join(map(str, info.space))}, {info.fingerprint}")
     for split in ("train", "valid", "test"):
-        cases = checked(dataset.cases(split), info, name, split)
+        try:
+            cases = checked(dataset.cases(split), info, name, split)
+        except ChecksumError:
+            raise
+        except DataError as error:
+            if split == "train":
+                raise
+            click.echo(f"  {split:6}      - {error}")
+            continue
         for index in batches(len(cases), 256) if info.images else ():
             cases.batch(index)
         crossing = {p for p in cases.patients if patients.setdefault(p, split) != split}
@@ -86,14 +102,29 @@ def check(ctx: click.Context, name: str, settings: tuple[str, ...]) -> int:
             raise CfbenchError(f"{name}: patient {min(crossing)!r} is in two splits ({len(crossing)} such patients)")
         who = f"{len(set(cases.patients))} patients" if info.patients else "patients unknown"
         click.echo(f"  {split:6}{len(cases):7} cases, {who}; " + "; ".join(_counts(cases, info)))
+    for line in dataset.report() if isinstance(dataset, ReportingDataset) else ():
+        click.echo(f"  {line}")
     click.echo("all well")
     return 0
 
 
+def _own(spec: Any) -> str:
+    """Return where a dataset comes from that fetches nothing: from a folder of files, or from its code."""
+    return "here" if spec.prepares else "built in"
+
+
 def _counts(cases: Any, info: DatasetInfo) -> Iterable[str]:
-    for label in info.labels:
-        counts = Counter(f"{value:g}" for value in cases.labels[label].tolist())
-        yield f"{label} " + " ".join(f"{value}:{counts[value]}" for value in sorted(counts))
+    """Yield the cases of each class; of a measurement, its range."""
+    for label, classes in info.labels.items():
+        values = cases.labels[label].tolist()
+        known = sorted(value for value in values if not math.isnan(value))
+        missing = f" missing:{len(values) - len(known)}" if len(known) < len(values) else ""
+        if classes:
+            counts = Counter(f"{value:g}" for value in known)
+            yield f"{label} " + " ".join(f"{value}:{n}" for value, n in counts.items()) + missing
+        else:
+            extent = f"{known[0]:g} to {known[-1]:g}, median {known[len(known) // 2]:g}" if known else "no value"
+            yield f"{label} {extent}{missing}"
 
 
 def _weights(registry: Registry) -> list[Asset]:
@@ -108,33 +139,3 @@ def _wanted(registry: Registry, name: str, settings: tuple[str, ...]) -> Iterabl
 
         return make_plan(read_suite(Path(name), registry, settings), lambda _: "").assets
     return named_dataset(registry, name, settings)[1].assets
-
-
-def named_dataset(registry: Registry, name: str, settings: tuple[str, ...]) -> tuple[Component, DatasetInfo]:
-    """Read `NAME key=value ...` as a dataset of a suite is read, with the same messages."""
-    import yaml
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    from cfbench.suite.components import read_component
-    from cfbench.suite.findings import Findings
-
-    if name not in registry.offers["datasets"]:
-        raise click.UsageError(f"no dataset is called {name!r}{did_you_mean(name, registry.offers['datasets'])}")
-    findings = Findings({}, "command line")
-    try:
-        config: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(settings)), resolve=False)
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-        raise click.UsageError(f"settings are written key=value: {str(error).splitlines()[0]}") from error
-    component = read_component(("datasets", name), {"use": name, **config}, registry, findings)
-    findings.raise_if_any()
-    assert component  # noqa: S101 - otherwise there was a finding
-    return component, component.spec.describe(component.params)  # type: ignore[attr-defined]
-
-
-def build_dataset(registry: Registry, name: str, settings: tuple[str, ...]) -> tuple[Any, DatasetInfo]:
-    """Return the dataset `NAME key=value ...`, built, and what is known of it."""
-    from cfbench.registry import resolve
-
-    component, info = named_dataset(registry, name, settings)
-    return resolve(component.spec.factory)(component.params), info

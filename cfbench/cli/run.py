@@ -1,18 +1,15 @@
 """`cfbench run`: plan, run what is missing, show the tables."""
 
 import os
-import platform
-import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cfbench import __version__
+from cfbench.cli.facts import row_costs, run_facts
 from cfbench.cli.main import registry_of
 from cfbench.cli.session import device_of, make_executor, plan_with_assets, run_options
 from cfbench.errors import CfbenchError
@@ -130,7 +127,10 @@ def execute(
     if plan.ranks:
         ranks = runner.plan.ranks  # of what is left, where a row has failed
         folder.write_ranks({group: store.read(key) for group, key in ranks.items() if store.has(key)})
-    folder.write_run(_facts(plan, registry, device, started, 1 if failed else 0))
+    folder.write_scores(store.read(r.key) for r in outcome.records if r.key and r.status == "ok" and store.has(r.key))
+    if not kept:  # a plan of a few more metrics does not know what the others stand on
+        folder.write_costs(row_costs(plan, store))
+    folder.write_run(run_facts(plan, registry, device, started, 1 if failed else 0))
     print_tables(outcome.records, read_ranks(folder.path), console)
     registry.notify("cfbench_run_finished", report, records=outcome.records, folder=folder.path)
     _closing(outcome, failed, folder.path, time.time() - started, console)
@@ -178,45 +178,3 @@ def _closing(outcome: Any, failed: int, folder: Path, seconds: float, console: A
         console.print(f"the leaderboard page could not be made: {error}", markup=False)
     else:
         console.print(f"look at {page}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _facts(plan: Plan, registry: Registry, device: str, started: float, code: int) -> Mapping[str, Any]:
-    """Return what `run.json` says about a run."""
-    clock = "%Y-%m-%dT%H:%M:%SZ"
-    offers = [offer for of_kind in registry.offers.values() for offer in of_kind.values()]
-    packages = ("torch", "numpy", "scikit-learn")
-    return {
-        "suite": plan.suite.name,
-        "title": plan.suite.title,
-        "description": plan.suite.description,
-        "suite_hash": plan.suite.sha256,
-        "cfbench": __version__,
-        "plugins": {offer.distribution: offer.version for offer in offers},
-        "environment": {
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "device": device,
-            **{name: _version(name) for name in packages},
-        },
-        "datasets": {
-            name: {
-                "use": component.spec.name,
-                "fingerprint": plan.info[name].fingerprint,
-                "licence": plan.info[name].licence,
-                "redistributable": plan.info[name].redistributable,
-            }
-            for name, component in plan.suite.datasets.items()
-        },
-        "started": time.strftime(clock, time.gmtime(started)),
-        "finished": time.strftime(clock, time.gmtime()),
-        "seconds": round(time.time() - started, 1),
-        "command": shlex.join(["cfbench", *sys.argv[1:]]),
-        "exit_code": code,
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from cfbench.leaderboard.cells import MARKS, Cell
 from cfbench.leaderboard.ranks import Ranks
-from cfbench.leaderboard.table import MARKS, Cell, Table, tables
+from cfbench.leaderboard.table import Table, tables
 from cfbench.leaderboard.text import number, plain
 from cfbench.records import Record
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,25 @@ class RunFolder:
             write_atomically(self.records, "".join(record.to_json() + "\n" for record in records))
 
     def write_run(self, facts: Mapping[str, Any]) -> None:
-        """Replace `run.json`."""
+        """Replace `run.json`; what it says of metrics that are not measured anew stays."""
+        path, told = self.path / "run.json", dict(facts)
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            told["metrics"] = {**json.loads(path.read_text(encoding="utf-8"))["metrics"], **facts["metrics"]}
         with self._writing():
-            write_atomically(self.path / "run.json", json.dumps(facts, indent=1, sort_keys=True))
+            write_atomically(path, json.dumps(told, indent=1, sort_keys=True))
+
+    def write_costs(self, costs: Sequence[Mapping[str, Any]]) -> None:
+        """Replace `costs.json`: what each cell's own steps took, and the digests of what they learnt."""
+        with self._writing():
+            write_atomically(self.path / "costs.json", json.dumps(costs, indent=1, sort_keys=True))
+
+    def write_scores(self, scores: Iterable[Artifact]) -> None:
+        """Lay the per-case scores of each number beside the records: `scores/<key>.parquet`, named by its record."""
+        with self._writing(), self._replacing("scores") as draft:
+            for artifact in scores:
+                found = artifact.folder / "scores.parquet"
+                if found.is_file():
+                    shutil.copyfile(found, draft / f"{artifact.key}.parquet")
 
     def write_job(self, path: Path, content: Mapping[str, Any]) -> None:
         """Write the file of a job."""

@@ -1,15 +1,54 @@
-"""A run's numbers for other programs: CSV, and Markdown tables."""
+"""A run's numbers for other programs and for papers: CSV, JSON, Markdown and LaTeX."""
 
 import csv
 import io
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from cfbench import records as rec
-from cfbench.leaderboard.table import MARKS, Cell, Table
+from cfbench.leaderboard.cells import MARKS, Cell
+from cfbench.leaderboard.latex import to_latex
+from cfbench.leaderboard.runs import Run
+from cfbench.leaderboard.table import Table, tables
 from cfbench.leaderboard.text import number, plain
 
+#: Formats by the ending of their files.
+FORMATS = ("csv", "json", "md", "tex")
 _CSV = ("status", "value", "low", "high", "interval", "n", "patients", "unit", "coverage", "direction", "reason")
+
+
+def export(form: str, runs: Sequence[Run]) -> str:
+    """Return the numbers of some runs in one of `FORMATS`."""
+    if form == "csv":
+        return to_csv(record for run in runs for record in run.records)
+    found = [(run, tables(run.records, run.ranks, run.metrics)) for run in runs]
+    if form == "json":
+        return to_json(found)
+    if form == "tex":
+        return "\n".join(f"% {plain(run.title)}\n{to_latex(some)}" for run, some in found)
+    return "\n".join(f"## {_md(run.title)}\n\n{to_markdown(some)}" for run, some in found)
+
+
+def to_json(found: Iterable[tuple[Run, Sequence[Table]]]) -> str:
+    """Return every table with pooled values, intervals, tiers and reasons; names are as the records have them."""
+    content = [
+        {"suite": run.name, "suite_hash": run.about.get("suite_hash"), "tables": [_json_table(table) for table in some]}
+        for run, some in found
+    ]
+    return json.dumps({"format": "cfbench tables 1", "suites": content}, indent=1, allow_nan=False) + "\n"
+
+
+def _json_table(table: Table) -> Mapping[str, Any]:
+    columns = [asdict(column) for column in table.columns]
+    rows = []
+    for row in table.rows:
+        cells = [{k: v for k, v in asdict(cell).items() if k != "inherited"} for cell in row.cells]
+        names = ("dataset", "task", "generator", "attribution")
+        rows.append({**{name: getattr(row, name) for name in names}, "cells": cells})
+    return {"title": table.title, "dataset": table.dataset, "columns": columns, "rows": rows}
 
 
 def to_csv(records: Iterable[rec.Record]) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from cfbench.errors import StoreError
 from cfbench.leaderboard.png import Png, RefusedImageError, read_png
 
+_NAMES = ("task", "generator", "attribution")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShownFigure:
@@ -16,34 +18,41 @@ class ShownFigure:
 
     name: str
     view: str
-    #: Its cell as a reader names it.
-    cell: str
+    dataset: str
+    task: str | None
+    generator: str | None
+    attribution: str | None
+    seed: int
     summary: str
     picture: Png | str
 
 
-def read_figures(run: Path) -> tuple[ShownFigure, ...]:
+def read_figures(run: Path, *, private: bool = False) -> tuple[ShownFigure, ...]:
     """Read `run/figures/index.json`; no file, no figures. Raises StoreError if it is not an index of figures.
 
-    A figure is shown only if it says `"public": true`: it shows no images, or images that may be published.
+    A figure is shown only if it says `"public": true` (it shows no images, or images that may be published), or if
+    `private` says that the pages are for their owner alone.
     """
     index = run / "figures" / "index.json"
     if not index.is_file():
         return ()
     try:
         items = json.loads(index.read_text(encoding="utf-8"))["figures"]
-        return tuple(_shown(run / "figures", item) for item in items if item.get("public") is True)
+        return tuple(_shown(run / "figures", item) for item in items if private or item.get("public") is True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"{index}: not the index of figures ({error!r}); run the suite again to rewrite it") from error
 
 
 def _shown(folder: Path, item: Mapping[str, Any]) -> ShownFigure:
-    parts = (item["dataset"], item.get("task"), item.get("generator"), item.get("attribution"))
-    seed = f"seed {item['seed']}" if item.get("seed") else None
+    task, generator, attribution = (None if item.get(n) is None else str(item[n]) for n in _NAMES)
     return ShownFigure(
         name=str(item["figure"]),
         view=str(item["view"]),
-        cell=" / ".join(str(part) for part in (*parts, seed) if part),
+        dataset=str(item["dataset"]),
+        task=task,
+        generator=generator,
+        attribution=attribution,
+        seed=int(item.get("seed") or 0),
         summary=str(item.get("summary", "")),
         picture=f"nothing to draw: {item['reason']}" if item.get("reason") else _picture(folder, str(item["file"])),
     )

@@ -1,15 +1,19 @@
 """PNG files from a folder that others wrote: confined, checked, and stripped of everything but their pixels."""
 
+import re
 import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_BYTES = 8 * 2**20
 MAX_SIDE = 8192
+#: How the pictures of a site are called.
+OWN_NAME = re.compile(r"[0-9a-f]{24}\.png")
 #: What makes the picture. Text, time and Exif chunks may name a patient or a machine; they are not copied.
 _KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
@@ -26,7 +30,7 @@ class Png:
     width: int
     height: int
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Return a file name made of its content: the same picture is stored once."""
         return f"{sha256(self.data).hexdigest()[:24]}.png"

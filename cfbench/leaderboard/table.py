@@ -2,66 +2,38 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
-from typing import Literal
+from typing import Any
 
 from cfbench import records as rec
+from cfbench.leaderboard.cells import ABSENT, Cell, pool
 from cfbench.leaderboard.ranks import Ranks
 from cfbench.leaderboard.text import decimals
 
-#: Titles of the tables and the views that they gather, both in the order of reading.
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Reconstruction": ("reconstruction", "reconstruction-random", "sample"),
-    "Detection and grading": ("probe",),
-    "Counterfactuals": ("counterfactual", "cycle"),
-    "Sweep over grades": ("sweep", "walk"),
-    "Localisation": ("map",),
+#: Groups of columns, in the order of reading.
+GROUPS = (
+    "Detection",
+    "Grading",
+    "Detection and grading",
+    "Reconstruction",
+    "Generation",
+    "Counterfactuals",
+    "Sweep over grades",
+    "Localisation",
+    "Other views",
+)
+#: View to its group. What is known of a metric may place it better (see `group_of`).
+_OF_VIEW: Mapping[str, str] = {
+    "probe": "Detection and grading",
+    "reconstruction": "Reconstruction",
+    "reconstruction-random": "Reconstruction",
+    "sample": "Generation",
+    "counterfactual": "Counterfactuals",
+    "cycle": "Counterfactuals",
+    "sweep": "Sweep over grades",
+    "walk": "Sweep over grades",
+    "map": "Localisation",
 }
-#: Views that no group names: nothing that was measured is left out.
-OTHER = "Other views"
-VIEWS = tuple(view for views in GROUPS.values() for view in views)
-IMAGE_UNIT = "the image is the unit of resampling: patients are unknown"
-
-#: A record's status, or `partial` (some seeds have no number), or `absent` (no record at all).
-Status = Literal["ok", "undefined", "skipped", "failed", "partial", "absent"]
-MARKS: Mapping[str, str] = {"undefined": "n/a", "skipped": "skipped", "failed": "failed", "absent": "not run"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One number of a table, or the reason why there is none. Seeds are pooled by their mean."""
-
-    status: Status
-    #: Why there is no number, or (status `partial`) why some seeds have none.
-    reason: str = ""
-    value: float | None = None
-    #: 95 % interval; only if there is one seed, since an interval over cases says nothing about seeds.
-    low: float | None = None
-    high: float | None = None
-    #: How the interval was made.
-    interval: str = "none"
-    #: Smallest and largest value over the seeds, if there are several.
-    spread: tuple[float, float] | None = None
-    seeds: int = 0
-    #: Lines measured, of how many patients; the fewest over the seeds.
-    n: int = 0
-    patients: int = 0
-    #: Share of lines that have an answer; the smallest over the seeds.
-    coverage: float | None = None
-    notes: tuple[str, ...] = ()
-    #: The paper that it was taken from; empty = it was measured.
-    published: str = ""
-    #: Why it takes no part in rankings; empty = it does.
-    unranked: tuple[str, ...] = ()
-    #: Its rank tier, 1 being the best.
-    tier: int | None = None
-
-    @property
-    def extent(self) -> tuple[float, float] | None:
-        """Return the interval, or else the spread over seeds."""
-        if self.low is not None and self.high is not None:
-            return self.low, self.high
-        return self.spread
+VIEWS = tuple(_OF_VIEW)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +71,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One group of views of one dataset."""
+    """One group of columns of one dataset."""
 
     title: str
     dataset: str
@@ -107,40 +79,75 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def tables(records: Iterable[rec.Record], ranks: Ranks | None = None) -> list[Table]:
-    """Return the tables of one suite's records, in an order that does not depend on theirs.
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """All numbers of a suite: pooled cells by row and by (view, metric), and each metric's direction."""
 
-    Of several records of one cell, metric and view the last one counts (a run that was resumed).
-    """
+    #: (dataset, task, generator, attribution), "" for none, to (view, metric) to the cell.
+    rows: Mapping[tuple[str, str, str, str], Mapping[tuple[str, str], Cell]]
+    #: (dataset, view, metric) to which values are better.
+    directions: Mapping[tuple[str, str, str], str]
+
+
+def make_grid(records: Iterable[rec.Record], ranks: Ranks | None = None) -> Grid:
+    """Pool records over their seeds. Of several of one cell, metric and view the last counts (a resumed run)."""
     latest = {(r.cell, r.metric, r.view): r for r in records}
-    groups: dict[tuple[str, str], list[rec.Record]] = {}
-    for record in latest.values():
-        groups.setdefault((record.cell.dataset, _group(record.view)), []).append(record)
-    order = [*GROUPS, OTHER]
-    keys = sorted(groups, key=lambda key: (key[0], order.index(key[1])))
-    return [_table(dataset, title, groups[dataset, title], ranks or {}) for dataset, title in keys]
-
-
-def _group(view: str) -> str:
-    return next((title for title, views in GROUPS.items() if view in views), OTHER)
-
-
-def _table(dataset: str, title: str, records: Sequence[rec.Record], ranks: Ranks) -> Table:
-    found: dict[tuple[str, str, str], dict[tuple[str, str], list[rec.Record]]] = {}
-    for r in records:
-        row = (r.cell.task or "", r.cell.generator or "", r.cell.attribution or "")
+    found: dict[tuple[str, str, str, str], dict[tuple[str, str], list[rec.Record]]] = {}
+    told: dict[tuple[str, str, str], set[str]] = {}
+    for r in latest.values():
+        row = (r.cell.dataset, r.cell.task or "", r.cell.generator or "", r.cell.attribution or "")
         found.setdefault(row, {}).setdefault((r.view, r.metric), []).append(r)
-    keys = sorted({key for row in found.values() for key in row}, key=_column_order)
-    pooled = {
-        row: tuple(_placed(pool(cells.get(key, ())), (dataset, *row), key, ranks) for key in keys)
-        for row, cells in found.items()
+        told.setdefault((r.cell.dataset, r.view, r.metric), set()).add(r.direction)
+    rows = {
+        row: {key: _placed(pool(some), row, key, ranks or {}) for key, some in cells.items()}
+        for row, cells in sorted(found.items())
     }
-    columns = tuple(_column(key, records, [cells[i] for cells in pooled.values()]) for i, key in enumerate(keys))
+    directions = {key: next(iter(some)) if len(some) == 1 else "none" for key, some in told.items()}
+    return Grid(rows=rows, directions=directions)
+
+
+def group_of(view: str, metric: str, about: Mapping[str, Any]) -> str:
+    """Return a column's group. `about` is `run.json`'s account of metrics; without it the view alone decides."""
+    known = about.get(metric)
+    facts = known if isinstance(known, Mapping) else {}
+    if facts.get("role") == "localisation" and view != "probe":
+        return "Localisation"
+    if view == "probe" and isinstance(facts.get("needs"), list):
+        return "Grading" if "grade" in facts["needs"] else "Detection"
+    return _OF_VIEW.get(view, "Other views")
+
+
+def tables(
+    records: Iterable[rec.Record], ranks: Ranks | None = None, about: Mapping[str, Any] | None = None
+) -> list[Table]:
+    """Return one table per dataset and group of columns, in an order that does not depend on the records'."""
+    grid = make_grid(records, ranks)
+    groups: dict[tuple[str, int], dict[tuple[str, str], None]] = {}
+    for dataset, view, metric in sorted(grid.directions):
+        group = GROUPS.index(group_of(view, metric, about or {}))
+        groups.setdefault((dataset, group), {})[view, metric] = None
+    return [
+        _table(grid, dataset, group, sorted(keys, key=column_order))
+        for (dataset, group), keys in sorted(groups.items())
+    ]
+
+
+def _table(grid: Grid, dataset: str, group: int, keys: Sequence[tuple[str, str]]) -> Table:
+    chosen = [
+        (row, cells) for row, cells in grid.rows.items() if row[0] == dataset and not cells.keys().isdisjoint(keys)
+    ]
     rows = tuple(
-        Row(dataset=dataset, task=t or None, generator=g or None, attribution=a or None, cells=pooled[t, g, a])
-        for t, g, a in sorted(found)
+        Row(
+            dataset=dataset,
+            task=row[1] or None,
+            generator=row[2] or None,
+            attribution=row[3] or None,
+            cells=tuple(cells.get(key, ABSENT) for key in keys),
+        )
+        for row, cells in chosen
     )
-    return Table(title=title, dataset=dataset, columns=columns, rows=rows)
+    columns = tuple(make_column(grid, dataset, key, [row.cells[i] for row in rows]) for i, key in enumerate(keys))
+    return Table(title=GROUPS[group], dataset=dataset, columns=columns, rows=rows)
 
 
 def _placed(cell: Cell, row: tuple[str, str, str, str], key: tuple[str, str], ranks: Ranks) -> Cell:
@@ -153,62 +160,13 @@ def _placed(cell: Cell, row: tuple[str, str, str, str], key: tuple[str, str], ra
     return replace(cell, tier=place) if isinstance(place, int) else replace(cell, unranked=(place,))
 
 
-def _column_order(key: tuple[str, str]) -> tuple[int, str, str]:
+def column_order(key: tuple[str, str]) -> tuple[int, str, str]:
+    """Order columns by their view, then by name."""
     view, metric = key
     return (VIEWS.index(view) if view in VIEWS else len(VIEWS)), view, metric
 
 
-def _column(key: tuple[str, str], records: Iterable[rec.Record], cells: Iterable[Cell]) -> Column:
-    directions = {r.direction for r in records if (r.view, r.metric) == key} - {"none"}
+def make_column(grid: Grid, dataset: str, key: tuple[str, str], cells: Iterable[Cell]) -> Column:
+    """Return a column's head; its decimals suit the numbers that it shows."""
     shown = [v for cell in cells for v in (cell.value, *(cell.extent or ())) if v is not None]
-    direction = directions.pop() if len(directions) == 1 else "none"
-    return Column(metric=key[1], view=key[0], direction=direction, places=decimals(shown))
-
-
-def pool(records: Sequence[rec.Record]) -> Cell:
-    """Return one cell for the records of its seeds: the mean of their values, never of their intervals."""
-    if not records:
-        return Cell(status="absent", reason="no record: it was not planned, or the run ended before it")
-    measured = [r for r in records if r.status == "ok" and r.value is not None]
-    missing = [r for r in records if r not in measured]
-    if not measured:
-        return _missing(missing)
-    values = [r.value for r in measured if r.value is not None]
-    one = measured[0] if len(measured) == len(records) == 1 else None
-    return Cell(
-        status="partial" if missing else "ok",
-        reason=_reasons(missing) if missing else "",
-        value=fmean(values),
-        low=one.low if one else None,
-        high=one.high if one else None,
-        interval=one.interval if one else "none",
-        spread=None if one else (min(values), max(values)),
-        seeds=len(values),
-        n=min(r.n for r in measured),
-        patients=min(r.patients for r in measured),
-        coverage=min((r.coverage for r in measured if r.coverage is not None), default=None),
-        notes=_notes(measured),
-        published=next((r.published for r in measured if r.published), ""),
-        unranked=tuple(dict.fromkeys(reason for r in measured for reason in r.unranked)),
-    )
-
-
-def _missing(records: Sequence[rec.Record]) -> Cell:
-    """Return the worst of what happened: a failure is not hidden by a skip of another seed."""
-    statuses: tuple[Status, ...] = ("failed", "skipped", "undefined")
-    worst: Status = next((s for s in statuses if any(r.status == s for r in records)), "undefined")
-    told = [r for r in records if r.status == worst] or records
-    reason = told[0].reason if len({r.reason for r in told}) == 1 else _reasons(told)
-    return Cell(status=worst, reason=reason or "no reason was recorded", notes=_notes(records))
-
-
-def _reasons(records: Iterable[rec.Record]) -> str:
-    ordered = sorted(records, key=lambda r: r.cell.seed)
-    return "; ".join(f"seed {r.cell.seed} {MARKS.get(r.status, r.status)}: {r.reason}" for r in ordered)
-
-
-def _notes(records: Sequence[rec.Record]) -> tuple[str, ...]:
-    notes = dict.fromkeys(note for r in records for note in r.notes)
-    if any(r.unit == "image" for r in records) and not any("image is the unit" in note for note in notes):
-        notes[IMAGE_UNIT] = None
-    return tuple(notes)
+    return Column(metric=key[1], view=key[0], direction=grid.directions[dataset, *key], places=decimals(shown))

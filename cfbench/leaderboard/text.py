@@ -4,6 +4,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 #: Longer strings are cut: a name of ten megabytes must not make a page of ten megabytes.
 LONGEST = 600
@@ -13,9 +14,21 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 def plain(text: object) -> str:
     """Return one line without invisible characters: whitespace becomes a space, the others a visible replacement."""
-    head = " ".join(str(text)[: 4 * LONGEST].split())
+    return _plain(str(text)[: 4 * LONGEST])
+
+
+@lru_cache(maxsize=8192)
+def _plain(text: str) -> str:
+    head = " ".join(text.split())
+    if head.isascii() and head.isprintable() and len(head) <= LONGEST:
+        return head
     shown = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _INVISIBLE else c for c in head)
     return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+
+
+def paragraphs(text: object, longest: int = 8000) -> list[str]:
+    """Return the paragraphs of a longer text, each as `plain` makes it."""
+    return [shown for part in str(text)[:longest].split("\n\n") if (shown := plain(part))]
 
 
 def slug(text: str) -> str:

@@ -10,7 +10,7 @@ from cfbench.store import content_key
 from cfbench.suite import AttributionUse, Component, Suite
 
 #: Bumped by hand, per kind of step, when what the host does in it changes results; part of every key.
-STEP_VERSIONS: Mapping[str, int] = {"judge": 2, "measure": 2, "rank": 2}
+STEP_VERSIONS: Mapping[str, int] = {"gallery": 2, "judge": 2, "measure": 2, "rank": 2}
 
 
 class Graph:
@@ -22,6 +22,8 @@ class Graph:
         self.info = info
         self.steps = steps
         self._share = suite.judge_share if suite.judges else 0.0
+        #: The step that reads the dataset's files once; none where nothing has to be prepared.
+        self.prepared = self._prepare() if dataset.spec.prepares else ""  # type: ignore[attr-defined]
         #: The step that all others wait for; none where there are no images to look at.
         self.audit = self._audit() if info.images else ""
 
@@ -168,6 +170,11 @@ class Graph:
         payload = {"allow": dict(self.suite.allow.get(self.dataset.name, {})), "seed": 0}
         return self._add("audit", f"audit {self.dataset.name}", payload, {})
 
+    def _prepare(self) -> str:
+        """Read the dataset's files into a folder that all other steps read."""
+        step = prepare_step(self.dataset, self.info)
+        return self.steps.setdefault(step.key, step).key
+
     def _attribution(
         self, attribution: Component, generator: Component | None, task: Task, seed: int
     ) -> tuple[dict[str, Any], dict[str, str]]:
@@ -230,6 +237,9 @@ class Graph:
         threads: int = 1,
         group: str = "",
     ) -> str:
+        first = not inputs
+        if self.prepared:
+            inputs = {**inputs, "prepared": self.prepared}
         identity = {
             **payload,
             "version": STEP_VERSIONS.get(kind, 1),
@@ -239,7 +249,7 @@ class Graph:
         key = content_key(kind, identity)
         if key not in self.steps:
             full = {**payload, "dataset": self.dataset.to_json()}
-            after = (self.audit,) if kind != "audit" and self.audit and not inputs else ()
+            after = (self.audit,) if kind != "audit" and self.audit and first else ()
             self.steps[key] = Step(
                 kind=kind,
                 key=key,
@@ -251,6 +261,19 @@ class Graph:
                 group=group,
             )
         return key
+
+
+def prepare_step(dataset: Component, info: DatasetInfo) -> Step:
+    """Return the step that reads a dataset's files once. Its key depends on the dataset alone, not on the suite."""
+    identity = {"version": STEP_VERSIONS.get("prepare", 1), "dataset": info.fingerprint}
+    return Step(
+        kind="prepare",
+        key=content_key("prepare", identity),
+        label=f"prepare {dataset.name}",
+        inputs={},
+        payload={"dataset": dataset.to_json(), "seed": 0},
+        threads=dataset.spec.threads,
+    )
 
 
 def _threads(attribution: Component, generator: Component | None) -> int:

@@ -1,6 +1,7 @@
 """Why a number cannot be had: every impossible combination is a sentence, never a hole in the table."""
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from cfbench.specs import Asset, AttributionSpec, DatasetInfo, FigureSpec, GeneratorSpec, MetricSpec, Task
 from cfbench.suite import AttributionUse, Component, Suite
@@ -11,9 +12,21 @@ Unavailable = Callable[[Asset], str]
 _CAPABILITY = {"latent": "a latent space", "sampling": "sampling of new images", "editing": "editing by prompt"}
 
 
+@runtime_checkable
+class Particular(Protocol):
+    """Params of an attribution that know what they need beyond what its spec can say: words, a mask by its name."""
+
+    def why_not(self, task: Task, grades: tuple[float, ...], data: DatasetInfo) -> str:
+        """Return what the task, asked for these grades, or the dataset lack, after the attribution's name; or "".
+
+        Imports nothing heavy.
+        """
+        ...
+
+
 def why_not_dataset(info: DatasetInfo, unavailable: Unavailable) -> str:
     """Return why a dataset's files are not there, or nothing."""
-    return "; ".join(filter(None, map(unavailable, info.assets)))
+    return info.missing or "; ".join(filter(None, map(unavailable, info.assets)))
 
 
 def why_not_component(component: Component, info: DatasetInfo, unavailable: Unavailable) -> str:
@@ -60,6 +73,24 @@ def why_not_ask(use: AttributionUse, task: Task | None, dataset: str) -> str:
     if beyond and "truth" in spec.needs:
         return f"target {beyond[0]:g} is outside {scale}: {dataset} knows no exact counterfactual there"
     return ""
+
+
+def why_not_params(use: AttributionUse, task: Task, info: DatasetInfo) -> str:
+    """Return what an attribution's own parameters do not find in a task or dataset, or nothing."""
+    params = use.component.params
+    if not isinstance(params, Particular):
+        return ""
+    why = params.why_not(task, _asked(use, task), info)
+    return f"{use.component.name} {why}" if why else ""
+
+
+def _asked(use: AttributionUse, task: Task) -> tuple[float, ...]:
+    """Return the grades on the task's scale that some case may be asked for; a walk asks for none."""
+    if use.ask.kind == "offset":
+        return ()
+    if use.ask.kind == "flip":
+        return tuple(sorted({task.flip_target(grade) for grade in task.grades if grade not in task.exclude}))
+    return tuple(v for v in use.ask.values or task.grades if task.grades[0] <= v <= task.grades[-1])
 
 
 def why_not_explained(attribution: Component, suite: Suite) -> str:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
-from cfbench.steps import audit, codes, explain, figure, fits, gallery, judge, measure, rank, reference
+from cfbench.steps import audit, codes, explain, figure, fits, gallery, judge, measure, prepare, rank, reference
 from cfbench.steps.work import Work
 
 #: Kind of step to the function that does it.
 STEPS: Mapping[str, Callable[[Work], None]] = {
+    "prepare": prepare.prepare,
     "audit": audit.audit,
     "fit_generator": fits.fit_generator,
     "fit_attribution": fits.fit_attribution,

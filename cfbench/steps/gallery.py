@@ -12,6 +12,9 @@ from cfbench.steps.views import build_view
 from cfbench.steps.work import Work
 from cfbench.types import View
 
+#: Tiles with a sign, drawn in two colours.
+_SIGNED = frozenset({"difference", "exact difference"})
+
 
 def gallery(work: Work) -> None:
     """Store PNG files and `items.json`: per shown line its pictures (file names) and its numbers."""
@@ -21,13 +24,13 @@ def gallery(work: Work) -> None:
         tiles = _tiles(view, line)
         files = {name: f"{line:05d}-{name}.png" for name in tiles}
         for name, tile in tiles.items():
-            _save(tile, work, files[name], signed=name == "difference")
+            _save(tile, work, files[name], signed=name in _SIGNED)
         items.append(_item(view, line, files))
     work.save_json("items.json", {"public": work.info.redistributable, "items": items})
 
 
 def _shown(view: View, count: int) -> list[int]:
-    """Choose whole cases evenly over the grades: the reader sees every grade, and nobody picks by looks."""
+    """Choose whole cases evenly over the grades, and as many that failed: nobody picks by looks or hides a failure."""
     by_grade: dict[float, list[str]] = {}
     for i, case in enumerate(view.ids):
         grade = float(view.grade[i]) if view.grade is not None else 0.0
@@ -37,7 +40,8 @@ def _shown(view: View, count: int) -> list[int]:
     chosen: list[str] = []
     for rank in range(max(map(len, by_grade.values()), default=0)):
         chosen += [by_grade[grade][rank] for grade in sorted(by_grade) if rank < len(by_grade[grade])]
-    wanted = set(chosen[:count])
+    failed = dict.fromkeys(case for case, status in zip(view.ids, view.status, strict=True) if status != "ok")
+    wanted = {*chosen[:count], *list(failed)[:count]}
     return [i for i, case in enumerate(view.ids) if case in wanted]
 
 
@@ -57,6 +61,7 @@ def _tiles(view: View, line: int) -> Mapping[str, Tensor]:
             tiles[f"{name} mask"] = mask[line].float()
     if view.truth is not None and not _beyond(view, line):
         tiles["truth"] = view.truth.x[line]
+        tiles["exact difference"] = (view.truth.x[line] - view.x[line]).mean(0, keepdim=True)
     return tiles
 
 

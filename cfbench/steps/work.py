@@ -59,10 +59,13 @@ class Work:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """Return the dataset, built once per process."""
-        name = json.dumps(self.payload["dataset"], sort_keys=True)
+        """Return the dataset, built once per process, with its prepared folder where it has one."""
+        name = json.dumps([self.payload["dataset"], self.inputs.get("prepared")], sort_keys=True)
         if name not in _datasets:
-            _datasets[name] = self.build("dataset")
+            dataset = self.build("dataset")
+            if "prepared" in self.inputs:
+                dataset.load(self.folder("prepared"))
+            _datasets[name] = dataset
         return _datasets[name]
 
     @cached_property

@@ -10,7 +10,8 @@ from cfbench.errors import SuiteError
 from cfbench_dae.plugin import DaeParams, cfbench_generators
 
 if TYPE_CHECKING:
-    from cfbench_dae.official import Converted, Copy
+    from cfbench_dae.official import Copy
+    from cfbench_nets.conversion import Converted
 
 
 @click.group()

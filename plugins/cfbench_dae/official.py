@@ -5,26 +5,33 @@ would write is written.
 """
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from cfbench.errors import DataError, NotFiniteError, SuiteError
+from cfbench.errors import DataError, SuiteError
 from cfbench.specs import DatasetInfo
-from cfbench_dae.archive import Archive, open_archive
-from cfbench_dae.converted import WEIGHTS, sha256_of
+from cfbench_dae.converted import WEIGHTS
 from cfbench_dae.model import DAE
 from cfbench_dae.network import Autoencoder
 from cfbench_dae.official_keys import encoder_layers, unet_layers
-from cfbench_dae.pickled import StoredTensor
 from cfbench_dae.plugin import DaeParams
+from cfbench_nets.archive import Archive, open_archive
+from cfbench_nets.conversion import (
+    Converted,
+    Place,
+    check_fit,
+    misfits,
+    new_folder,
+    read_weight,
+    refuse_existing,
+    sha256_of,
+)
 from cfbench_nets.half_unet import HalfUNet
+from cfbench_nets.pickled import StoredTensor
 
 #: The averaged weights, which the paper evaluates, or those of the last step.
 Copy = Literal["ema_model", "model"]
@@ -44,30 +51,6 @@ _TEMPLATE = (
 )
 #: Channels, or pixels of a side, that are believed.
 _LARGEST = 2**14
-#: Findings that an error lists.
-_LISTED = 40
-
-
-@dataclass(frozen=True)
-class Converted:
-    """What `convert` wrote."""
-
-    folder: Path
-    #: SHA-256 of the weights in it.
-    sha256: str
-    #: Numbers in the U-Net and the encoder.
-    parameters: int
-    provenance: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a tensor of theirs goes."""
-
-    ours: str
-    #: Its shape over there, and here.
-    there: tuple[int, ...]
-    here: tuple[int, ...]
 
 
 def convert(
@@ -85,18 +68,18 @@ def convert(
     checkpoint, or with the name and both shapes of every tensor that is missing, left over or of another shape.
     """
     _check_template(params)
-    if out.exists():
-        raise DataError(f"{out} exists already: choose another folder, or remove it")
+    refuse_existing(out)
     with open_archive(source) as archive:
-        stored = archive.tensors()
+        stored = archive.tensors("state_dict")
         channels = channels or _size(stored, f"{copy}.input_blocks.0.0.weight", 1, "--channels")
         side = side or _size(stored, "x_T", -1, "--side")
         dae = DAE(params, DatasetInfo(channels=channels, space=(side, side), labels={}, fingerprint=""))
         with torch.device("meta"):
             dae.network = Autoencoder(params, channels, dims=2, side=dae.side)
         places = _places(dae.network, copy)
-        _check_fit(source, stored, places, copy)
-        weights = {place.ours: _weights(archive, name, stored[name], place) for name, place in places.items()}
+        what = f"{source} is not a checkpoint of this preset, number of channels and size of images"
+        check_fit(what, misfits(stored, places, lambda name: _ignored(name, copy)))
+        weights = {place.ours: read_weight(archive, name, stored[name], place) for name, place in places.items()}
         about = {"copy": copy, **_facts(archive, stored, places)}
     _fill(dae.network, weights)
     about |= {"source": source.name, "sha256": sha256_of(source)}
@@ -123,7 +106,7 @@ def _size(stored: Mapping[str, StoredTensor], name: str, axis: int, option: str)
     return shape[axis]
 
 
-def _places(network: Autoencoder, copy: Copy) -> dict[str, _Place]:
+def _places(network: Autoencoder, copy: Copy) -> dict[str, Place]:
     """Return where each tensor of the checkpoint goes, by its full name."""
     encoder = network.encoder
     if not isinstance(encoder, HalfUNet):
@@ -138,29 +121,8 @@ def _places(network: Autoencoder, copy: Copy) -> dict[str, _Place]:
             for kind, ones in (("weight", layer.ones), ("bias", 0)):
                 name = f"{ours}.{layer.ours}.{kind}"
                 here = tuple(state[name].shape)
-                places[f"{theirs}.{layer.theirs}.{kind}"] = _Place(name, (*here, *(1,) * ones), here)
+                places[f"{theirs}.{layer.theirs}.{kind}"] = Place(name, (*here, *(1,) * ones), here)
     return places
-
-
-def _check_fit(source: Path, stored: Mapping[str, StoredTensor], places: Mapping[str, _Place], copy: Copy) -> None:
-    """Raise DataError that names every tensor that does not fit."""
-    wrong = [f"{name} {place.there} is missing" for name, place in places.items() if name not in stored]
-    wrong += [
-        f"{name} is {stored[name].shape}, not {place.there}"
-        for name, place in places.items()
-        if name in stored and stored[name].shape != place.there
-    ]
-    wrong += [
-        f"{name} {value.shape} has no place"
-        for name, value in stored.items()
-        if name not in places and not _ignored(name, copy)
-    ]
-    if wrong:
-        more = [f"and {len(wrong) - _LISTED} more"] if len(wrong) > _LISTED else []
-        raise DataError(
-            f"{source} is not a checkpoint of this preset, number of channels and size of images:\n  "
-            + "\n  ".join(wrong[:_LISTED] + more)
-        )
 
 
 def _ignored(name: str, copy: Copy) -> bool:
@@ -169,15 +131,7 @@ def _ignored(name: str, copy: Copy) -> bool:
     return name in _BUFFERS or (group in {"model", "ema_model"} and (group != copy or rest.startswith(_LATENT)))
 
 
-def _weights(archive: Archive, name: str, stored: StoredTensor, place: _Place) -> Tensor:
-    """Return a tensor in our shape."""
-    value = archive.read(name, stored)
-    if not torch.isfinite(torch.stack(value.aminmax())).all():
-        raise NotFiniteError(f"{archive.path}: tensor {name} holds NaN or infinity; the training had failed")
-    return value.reshape(place.here)
-
-
-def _facts(archive: Archive, stored: Mapping[str, StoredTensor], places: Mapping[str, _Place]) -> dict[str, object]:
+def _facts(archive: Archive, stored: Mapping[str, StoredTensor], places: Mapping[str, Place]) -> dict[str, object]:
     """Return what the checkpoint says of itself."""
     content = archive.content if isinstance(archive.content, dict) else {}
     facts = {name: content.get(name) for name in ("epoch", "global_step", "pytorch-lightning_version")}
@@ -193,13 +147,7 @@ def _fill(network: Autoencoder, weights: Mapping[str, Tensor]) -> None:
 
 
 def _write(dae: DAE, out: Path, about: Mapping[str, object]) -> None:
-    """Write the folder at once: whole, or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    temporary.mkdir()
-    try:
-        dae.save(temporary)
-        (temporary / "provenance.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    """Write the folder at once."""
+    with new_folder(out) as folder:
+        dae.save(folder)
+        (folder / "provenance.json").write_text(json.dumps(about, indent=1), encoding="utf-8")

@@ -66,6 +66,6 @@ def test_a_dataset_describes_itself_and_its_fingerprint_follows_what_matters(spe
     assert isinstance(info, DatasetInfo)
     assert info.channels in (1, 3)
     assert len(info.space) in (2, 3)
-    assert info.labels
+    assert info.labels or info.missing  # a folder names its labels in the suite
     assert info.licence
     assert spec.describe(spec.params()).fingerprint == info.fingerprint

@@ -39,3 +39,35 @@ def test_real_files_are_checked(tmp_path, test_data):
     fetched = cfbench("data", "fetch", "retinamnist", f"root={test_data / 'medmnist'}", cwd=tmp_path)
     assert fetched.returncode == 0, fetched.stderr
     assert "checksum as published" in fetched.stdout
+
+
+def test_preview_draws_a_line_per_class(tmp_path):
+    from PIL import Image
+
+    done = cfbench(
+        "data", "preview", "chest-phantom", "size=32", "patients=60", "--count", 3, "--side", 40, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "chest-phantom.png: " in done.stdout
+    lines = int(done.stdout.split(": ")[1].split()[0])
+    with Image.open(tmp_path / "chest-phantom.png") as sheet:
+        assert sheet.size == (3 * 44 + 4, lines * (22 + 40 + 26) + 22)
+        pixels = sheet.convert("RGB")
+    outlined = {pixels.getpixel((x, y)) for x in range(pixels.width) for y in range(pixels.height)}
+    assert (255, 64, 64) in outlined  # masks are outlined
+
+
+def test_preview_says_what_it_cannot_draw(tmp_path):
+    done = cfbench("data", "preview", "vertebra-phantom", "size=16", "--label", "grade", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "has no label 'grade' (it has genant" in done.stderr
+    done = cfbench("data", "preview", "image-folder", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "`root` is empty" in done.stderr
+
+
+def test_real_images_are_previewed(tmp_path, test_data):
+    root = f"root={test_data / 'medmnist'}"
+    done = cfbench("data", "preview", "retinamnist", root, "--count", 2, "--out", "sheet.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "sheet.png: 5 lines, 10 pictures" in done.stdout

@@ -124,7 +124,7 @@ def test_score_makes_no_image_that_is_not_stored(finished, tmp_path):
 
 def test_the_leaderboard_is_made_from_records_alone(finished, tmp_path):
     where, _, _ = finished
-    done = cfbench("leaderboard", run_folder(where), "--out", tmp_path / "site", "--print", cwd=tmp_path)
+    done = cfbench("leaderboard", "build", run_folder(where), "--out", tmp_path / "site", "--print", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Counterfactuals" in done.stdout
     assert (tmp_path / "site" / "index.html").is_file()

@@ -1,0 +1,1 @@
+"""What datasets that people keep as files share: tables, splits, images, prepared cases. A library, not a plugin."""

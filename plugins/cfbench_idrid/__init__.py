@@ -1,0 +1,1 @@
+"""IDRiD: fundus photographs with grades of retinopathy, and lesions drawn pixel by pixel."""

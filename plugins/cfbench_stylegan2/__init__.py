@@ -1,0 +1,1 @@
+"""StyleGAN2 with the e4e encoder: the baseline generator."""

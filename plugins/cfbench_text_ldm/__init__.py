@@ -1,0 +1,1 @@
+"""Text-conditioned latent diffusion: images drawn and edited under words."""
