@@ -34,7 +34,7 @@ def build(runs: Sequence[Path], out: Path, *, unverified: Iterable[Path] = (), p
         shown = {figure.picture for figure in run.figures if isinstance(figure.picture, Png)}
         for picture in {*run.gallery.pictures, *shown}:
             kept.add(picture.name)
-            _write(out / "images" / picture.name, picture.data)
+            _write(out / "images" / picture.name, picture.data, sync=False)  # its name tells whether it is whole
         for name in FORMATS:
             _write(out / f"results-{run.slug}.{name}", export(name, [run]).encode())
     for name, (template, context) in pages.items():
@@ -43,7 +43,7 @@ def build(runs: Sequence[Path], out: Path, *, unverified: Iterable[Path] = (), p
     return out / "index.html"
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Write through a temporary sibling, so that nobody ever reads half a file; leave alone what is the same."""
     if path.is_file() and not path.is_symlink() and path.stat().st_size == len(data) and path.read_bytes() == data:
         return
@@ -51,7 +51,8 @@ def _write(path: Path, data: bytes) -> None:
         try:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
             Path(file.name).chmod(0o644)
             Path(file.name).replace(path)
         except BaseException:

@@ -51,6 +51,7 @@ def check(params: "TextLdmParams") -> None:
         (name, "factors of 1 or more") for name in ("ae_mult", "channel_mult") if min(values[name], default=0) < 1
     ]
     wrong += [(name, "a commit: 40 hexadecimal digits") for name in _unpinned(params)]
+    wrong += [] if 0 <= params.label_words <= 1 else [("label_words", "between 0 and 1")]
     lines = [f"text-ldm: {name} must be {wanted}, not {values[name]!r}" for name, wanted in wrong]
     lines = [*lines, *_shape(params), *_stages(params)]
     if lines:

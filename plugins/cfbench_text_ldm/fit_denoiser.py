@@ -11,10 +11,11 @@ from cfbench.protocols import Context
 from cfbench_nets.objective import noised, target
 from cfbench_nets.pool import IN_MEMORY, ImagePool, shuffled
 from cfbench_nets.recipe import Recipe
+from cfbench_nets.seeds import seed_of
 from cfbench_text_ldm.latents import LatentSpace
 from cfbench_text_ldm.parts import Parts
 from cfbench_text_ldm.phases import learn, phase
-from cfbench_text_ldm.texts import some_phrases
+from cfbench_text_ldm.texts import Sayings
 
 if TYPE_CHECKING:
     from cfbench_text_ldm.plugin import TextLdmParams
@@ -75,17 +76,17 @@ def emptied(prompts: Sequence[str], share: float, random: torch.Generator) -> li
 
 
 def fit_denoiser(
-    parts: Parts, space: LatentSpace, params: "TextLdmParams", pool: ImagePool, texts: Sequence[str], context: Context
+    parts: Parts, space: LatentSpace, params: "TextLdmParams", pool: ImagePool, sayings: Sayings, context: Context
 ) -> None:
-    """Train on all images of the pool under their texts."""
+    """Train on all images of the pool under what can be said of them."""
     inner = phase(context, "training", params)
     posteriors = Posteriors(pool, space, context)
-    subsets = torch.Generator()
+    draws = torch.Generator()
 
     def loss(step: int, random: torch.Generator) -> Float[Tensor, ""]:
         index = shuffled(len(pool), params.batch, inner.seed, step)
-        subsets.manual_seed(inner.seed + step)
-        asked = [some_phrases(texts[i], subsets) if params.phrases == "subsets" else texts[i] for i in index]
+        draws.manual_seed(seed_of(inner.seed, "prompts", step))
+        asked = [sayings.prompt(i, draws) for i in index]
         tokens = parts.words.tokens(emptied(asked, params.null_prompt, random)).to(context.device)
         return errors(parts, posteriors.draw(index, random), tokens, random).mean()
 

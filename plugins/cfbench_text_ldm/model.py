@@ -26,7 +26,7 @@ from cfbench_text_ldm.painter import Painter
 from cfbench_text_ldm.parts import Denoiser, Parts
 from cfbench_text_ldm.plugin import TextLdmParams
 from cfbench_text_ldm.schedule import alpha_bar
-from cfbench_text_ldm.texts import texts_of
+from cfbench_text_ldm.texts import Sayings, label_words, texts_of
 from cfbench_text_ldm.words import Words, word_tokenizer
 
 #: What weights mean beyond their shapes; kept beside them and compared when they are loaded.
@@ -48,6 +48,7 @@ class TextLdm:
         frame_of(1, data.space, 1, 0, 1)
         self.painter: Painter | None = None
         self.texts: tuple[str, ...] = ()
+        self.cut_texts = 0
 
     def fit(self, train: Cases, valid: Cases, context: Context) -> None:  # noqa: ARG002 - nothing is tuned on valid
         """Learn images with their texts: autoencoder, then U-Net and text encoder, then the stages.
@@ -59,8 +60,10 @@ class TextLdm:
         cases, texts = without(train, texts_of(train, self.data), p.leave_out)
         pool = ImagePool(cases, context.device)
         painter = self._started(pool, texts, context)
+        self.cut_texts = painter.parts.words.cut(set(texts))
         if p.steps:
-            fit_denoiser(painter.parts, painter.space, p, pool, texts, context)
+            sayings = Sayings(texts, label_words(cases, self.data), p.label_words, p.phrases == "subsets")
+            fit_denoiser(painter.parts, painter.space, p, pool, sayings, context)
         for number, stage in enumerate(stages_of(p)):
             run_stage(number, stage, painter, p, cases, texts, context)
         painter.parts.to(context.device)
@@ -70,7 +73,8 @@ class TextLdm:
         """Write networks, tokenizer (diffusers' layout, safetensors and JSON) and what they mean."""
         painter = self._fitted()
         painter.parts.save(folder)
-        about = {**self._meaning(), "frame": vars(painter.space.frame), "texts": self.texts}
+        about = {**self._meaning(), "frame": vars(painter.space.frame)}
+        about |= {"texts": self.texts, "cut_texts": self.cut_texts}
         (folder / "text-ldm.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
     def load(self, folder: Path, context: Context) -> None:
@@ -84,7 +88,7 @@ class TextLdm:
         denoiser = Denoiser(parts.load_unet(folder / parts.UNET), parts.load_text(folder / parts.TEXT))
         words = parts.load_tokenizer(folder / parts.TOKENS)
         self.painter = self._painter(parts.load_vae(folder / parts.VAE), denoiser, words, context)
-        self.texts = tuple(found["texts"])
+        self.texts, self.cut_texts = tuple(found["texts"]), found["cut_texts"]
 
     def encode(self, x: Images, context: Context) -> Latents:
         """Return the means of the scaled latents, flattened: c * h * w numbers."""
@@ -148,7 +152,8 @@ class TextLdm:
             return parts.load_text(folder), parts.load_tokenizer(folder)
         if pipeline is not None:
             return parts.load_text(pipeline / parts.TEXT), parts.load_tokenizer(pipeline / parts.TOKENS)
-        tokenizer = word_tokenizer([*texts, *p.stage_prompts, *p.stage_classes], p.token_length)
+        told = (word for words in self.data.prompts.values() for word in words.values() if p.label_words)
+        tokenizer = word_tokenizer([*texts, *told, *p.stage_prompts, *p.stage_classes], p.token_length)
         return compact.new_bert(p, tokenizer, seed), tokenizer
 
     def _painter(self, vae: Any, denoiser: Denoiser, tokenizer: Any, context: Context) -> Painter:

@@ -32,6 +32,7 @@ class Painter:
         times = leading(len(self.parts.alpha_bar), self.params.sample_steps)
         parts = []
         for part in self._parts(len(ids)):
+            context.progress(part.start, len(ids), "sampling")
             z = self._noise(ids[part], "sample", context).to(context.device)
             epsilon = self._epsilon(prompts[part], self.params.guidance, context)
             with torch.inference_mode():

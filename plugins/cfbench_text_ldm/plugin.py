@@ -72,6 +72,9 @@ class TextLdmParams:
     phrases: Literal["all", "subsets"] = param(
         "all", "Train on whole texts, or on random non-empty subsets of their comma-separated phrases."
     )
+    label_words: float = param(
+        0.0, "Share of the times that a training image is told by the dataset's words for its labels, not by its text."
+    )
     leave_out: tuple[str, ...] = param((), "Training cases whose text mentions any of these words are left out.")
     precision: Literal["float32", "bfloat16"] = param("float32", "Arithmetic of the trainings' forward passes.")
 

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -34,6 +35,11 @@ def _told(cases: Cases, data: DatasetInfo) -> tuple[str, ...]:
             "text-ldm learns images with words, and this dataset has none: expected texts of its cases, or words for "
             "the values of its labels (`prompts`); use a dataset that has them, or another generator"
         )
+    return label_words(cases, data)
+
+
+def label_words(cases: Cases, data: DatasetInfo) -> tuple[str, ...]:
+    """Return the dataset's words for each case's labels, joined by commas; nothing where it has none."""
     return tuple(", ".join(_words(cases, data, i)) for i in range(len(cases)))
 
 
@@ -68,3 +74,21 @@ def some_phrases(text: str, random: torch.Generator) -> str:
         if kept.any():
             return ", ".join(phrase for phrase, keep in zip(phrases, kept.tolist(), strict=True) if keep)
     return text
+
+
+@dataclass(frozen=True)
+class Sayings:
+    """What training cases can be told of: their texts, and the dataset's words for their labels."""
+
+    texts: Sequence[str]
+    words: Sequence[str]
+    #: Share of the times that the words are told instead, where a case has any.
+    share: float
+    #: Whether random phrases are told instead of all of them.
+    subsets: bool
+
+    def prompt(self, i: int, random: torch.Generator) -> str:
+        """Return what is told of case i this time."""
+        told = bool(torch.rand((), generator=random) < self.share) and self.words[i]
+        text = told or self.texts[i]
+        return some_phrases(text, random) if self.subsets else text

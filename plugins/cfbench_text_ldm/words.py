@@ -58,6 +58,14 @@ class Words:
         unknown = [text[a:b] for i, (a, b) in said[:room] if i == self.tokenizer.unk_token_id]
         return lost | ({"unknown": unknown} if unknown else {})
 
+    def cut(self, texts: Iterable[str]) -> int:
+        """Return how many of these texts are longer than the token length, and warn if any is."""
+        texts = list(texts)
+        n = sum("cut" in self.losses(text) for text in texts)
+        if n:
+            log.warning("text-ldm: %d of %d training texts are cut at %d tokens", n, len(texts), self.length)
+        return n
+
     def report(self, texts: Iterable[str], folder: Path) -> None:
         """Warn once of each text that loses something, and keep all of them in `prompts.json` in the folder."""
         new = {text: lost for text in dict.fromkeys(texts) if text not in self._told and (lost := self.losses(text))}

@@ -47,6 +47,13 @@ class Draw:
         return mask
 
 
+def classify(x):
+    """A linear classifier of four classes, as the explained one answers for images that a metric makes."""
+    weights = torch.randn((SIDE * SIDE, 4), generator=torch.Generator().manual_seed(1))
+    proba = (x.flatten(1) @ weights / SIDE).softmax(1).double()
+    return Judged(proba, proba, proba @ torch.arange(4).double())
+
+
 def whole_view(name, n, **changes):
     """Return a view with every column, two lines a case, three a patient."""
     draw = Draw(n)
@@ -58,7 +65,7 @@ def whole_view(name, n, **changes):
         "truth": Truth(draw.images(), draw.mask(), draw.values()), "judged": {"a": draw.judged()},
         "judged_out": {"a": draw.judged(), "b": draw.judged()}, "explained": draw.judged(),
         "explained_out": draw.judged(), "control": {"r": draw.judged()}, "control_out": {"r": draw.judged()},
-        "measured": draw.values(), "measured_out": draw.values(),
+        "measured": draw.values(), "measured_out": draw.values(), "classify": classify,
     }  # fmt: skip
     columns["judged"]["b"] = draw.judged()
     ids, patients = (tuple(f"{what}{i // size}" for i in range(n)) for what, size in (("c", 2), ("p", 3)))

@@ -17,7 +17,7 @@ from cfbench_text_ldm import fit_denoiser
 from cfbench_text_ldm.chosen_cases import without
 from cfbench_text_ldm.model import TextLdm
 from cfbench_text_ldm.plugin import TextLdmParams, cfbench_generators
-from cfbench_text_ldm.texts import chosen, mentions, some_phrases, texts_of
+from cfbench_text_ldm.texts import Sayings, chosen, mentions, some_phrases, texts_of
 from cfbench_text_ldm.words import Words, word_tokenizer
 
 PHASES = ("training-the-autoencoder", "training")
@@ -365,6 +365,17 @@ def test_every_subset_of_phrases_is_as_likely():
     assert some_phrases("", random) == ""
 
 
+def test_labels_words_are_told_as_often_as_asked():
+    random = torch.Generator().manual_seed(0)
+    sayings = Sayings(["own text, more", "bare"], ["words", ""], 0.4, subsets=False)
+    told = [sayings.prompt(0, random) for _ in range(2000)]
+    assert set(told) == {"words", "own text, more"}
+    assert 720 < told.count("words") < 880  # 800 +- 3.6 standard deviations
+    assert {sayings.prompt(1, random) for _ in range(50)} == {"bare"}  # no words: its text
+    some = replace(sayings, subsets=True)
+    assert {some.prompt(0, random) for _ in range(200)} == {"words", "own text", "more", "own text, more"}
+
+
 def test_tokens_of_words():
     words = Words(word_tokenizer(["Large blob, dark", "no blob"], 6), 6)
     assert words.tokenizer.convert_ids_to_tokens(words.tokens(["no BLOB, x"])[0]) == [
@@ -389,6 +400,16 @@ def test_prompts_that_are_not_read_whole_are_told_once(toy, tmp_path, caplog):
     assert found == {long: {"cut": "no blob, small blob"}, "large lesion": {"unknown": ["lesion"]}}
     short = model.edit(cases.x[:1], cases.ids[:1], asked(1, prompts=("dark ground, large blob,",)), ctx)
     assert torch.allclose(model.edit(cases.x[:1], cases.ids[:1], asked(1, prompts=(long,)), ctx), short, atol=1e-6)
+
+
+def test_training_texts_that_are_cut_are_counted(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        model, _ = fitted(tmp_path / "fit", token_length=5, ae_steps=1, steps=1)
+    assert "3 of 3 training texts are cut at 5 tokens" in caplog.text
+    out = tmp_path / "out"
+    out.mkdir()
+    model.save(out)
+    assert json.loads((out / "text-ldm.json").read_text())["cut_texts"] == 3
 
 
 # DreamBooth

@@ -6,51 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plugins.volumes_made import head, prepared, save, save_4d, tumour
+from plugins.volumes_made import (
+    BRATS_AT,
+    BRATS_NUMBERS,
+    BRATS_SIZE,
+    BRATS_SPACING,
+    head,
+    prepared,
+    save,
+    save_release,
+    save_task01,
+    tumour,
+)
 
 from cfbench.errors import DataError
 from cfbench_volumes.brats import Params, describe
 from cfbench_volumes.brats_cases import brats, case_patient, list_patients, monai_held_out
-
-SIZE = (66, 72, 50)
-SPACING = (3.0, 3.0, 2.5)
-AT = (50, 40, 26)
-#: Edema, core and enhancing tumour, as each release numbers them.
-NUMBERS = {"task01": (1, 2, 3), "2021": (2, 1, 4), "2023": (2, 1, 3)}
-
-
-def save_task01(root: Path, count: int, flair: int = 0, labels: dict[str, str] | None = None) -> Path:
-    """Write the Decathlon's Task01_BrainTumour: 4D images, and masks for its training cases."""
-    folder = root / "Task01_BrainTumour"
-    training = []
-    for number in range(1, count + 1):
-        name = f"BRATS_{number:03d}"
-        volumes = np.stack([head(SIZE, number) * (c + 1) for c in range(4)], axis=-1)
-        volumes[..., flair] = head(SIZE, number)
-        volumes[tuple(slice(c - 10, c + 10) for c in AT)][..., flair] += 150
-        save_4d(folder / f"imagesTr/{name}.nii.gz", volumes, SPACING)
-        save(folder / f"labelsTr/{name}.nii.gz", tumour(SIZE, AT, NUMBERS["task01"]), SPACING)
-        training.append({"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"})
-    modalities = ["T1w", "t1gd", "T2w"]
-    modalities.insert(flair, "FLAIR")
-    facts = {
-        "modality": dict(zip("0123", modalities, strict=True)),
-        "labels": labels or {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"},
-        "training": training,
-        "test": ["./imagesTs/BRATS_485.nii.gz"],
-    }
-    (folder / "dataset.json").write_text(json.dumps(facts))
-    return folder
-
-
-def save_release(root: Path, name: str, release: str, axes: str = "LPS", mask_axes: str = "LPS") -> None:
-    """Write one case of a release, in a folder of its own."""
-    image = head(SIZE)
-    image[tuple(slice(c - 10, c + 10) for c in AT)] += 150
-    flair, seg = ("-t2f", "-seg") if release == "2023" else ("_flair", "_seg")
-    save(root / name / f"{name}{flair}.nii.gz", image, SPACING, axes)
-    save(root / name / f"{name}{seg}.nii.gz", tumour(SIZE, AT, NUMBERS[release]), SPACING, mask_axes)
-
 
 ALL = {"split": "patients", "valid": 0.0, "test": 0.0}
 
@@ -61,7 +32,7 @@ def test_masks_mean_the_same_in_every_release(tmp_path: Path) -> None:
     save_release(tmp_path / "2021", "BraTS2021_00001", "2021")
     save_release(tmp_path / "2023", "BraTS-GLI-00001-000", "2023")
     found = []
-    for release in NUMBERS:
+    for release in BRATS_NUMBERS:
         folder = tmp_path / f"made-{release}"
         folder.mkdir()
         with prepared(
@@ -127,7 +98,7 @@ def test_labels_that_mean_nothing_or_two_things_are_refused(tmp_path: Path) -> N
         ("BraTS2021_00003", (2, 1, 3)),
     ):
         save_release(tmp_path, name, "2021")
-        save(tmp_path / name / f"{name}_seg.nii.gz", tumour(SIZE, AT, labels), SPACING)
+        save(tmp_path / name / f"{name}_seg.nii.gz", tumour(BRATS_SIZE, BRATS_AT, labels), BRATS_SPACING)
     with prepared(brats(Params(root=str(tmp_path), slices="centre", **ALL)), tmp_path) as data:
         assert data.cases("train").patients == ("BraTS2021_00003",), "renumbered 4 to 3: still the enhancing tumour"
         report = "\n".join(data.report())
@@ -137,9 +108,9 @@ def test_labels_that_mean_nothing_or_two_things_are_refused(tmp_path: Path) -> N
 
 def test_the_resection_cavity_of_2024_is_no_tumour(tmp_path: Path) -> None:
     save_release(tmp_path, "BraTS-GLI-00001-000", "2023")
-    mask = tumour(SIZE, AT, NUMBERS["2023"])
+    mask = tumour(BRATS_SIZE, BRATS_AT, BRATS_NUMBERS["2023"])
     mask[5:15, 30:40, 20:30] = 4
-    save(tmp_path / "BraTS-GLI-00001-000/BraTS-GLI-00001-000-seg.nii.gz", mask, SPACING)
+    save(tmp_path / "BraTS-GLI-00001-000/BraTS-GLI-00001-000-seg.nii.gz", mask, BRATS_SPACING)
     with prepared(brats(Params(root=str(tmp_path), view="volumes", **ALL)), tmp_path) as data:
         found = data.cases("train").batch([0]).masks
     assert not found["tumour"][0, 0, :, :, 45:].any(), "nothing on the patient's left"
@@ -259,9 +230,9 @@ def test_one_bad_case_does_not_lose_the_rest(tmp_path: Path) -> None:
     (folder / "labelsTr/BRATS_001.nii.gz").unlink()
     image = folder / "imagesTr/BRATS_002.nii.gz"
     image.write_bytes(image.read_bytes()[:20_000])
-    save(folder / "imagesTr/BRATS_003.nii.gz", head(SIZE), SPACING)
-    save(folder / "labelsTr/BRATS_004.nii.gz", tumour((10, 10, 10), (5, 5, 5), (1, 2, 3)), SPACING)
-    save(folder / "labelsTr/BRATS_005.nii.gz", tumour(SIZE, AT, (1, 2, 3)) + 0.5, SPACING)
+    save(folder / "imagesTr/BRATS_003.nii.gz", head(BRATS_SIZE), BRATS_SPACING)
+    save(folder / "labelsTr/BRATS_004.nii.gz", tumour((10, 10, 10), (5, 5, 5), (1, 2, 3)), BRATS_SPACING)
+    save(folder / "labelsTr/BRATS_005.nii.gz", tumour(BRATS_SIZE, BRATS_AT, (1, 2, 3)) + 0.5, BRATS_SPACING)
     with prepared(brats(Params(root=str(tmp_path), **ALL)), tmp_path) as data:
         assert data.cases("train").patients == ("BRATS_006",)
         report = "\n".join(data.report())

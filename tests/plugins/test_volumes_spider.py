@@ -6,44 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from plugins.volumes_made import prepared, save
+from plugins.volumes_made import SPIDER_SPACING, discs, prepared, save, save_tables
 
 from cfbench.errors import DataError
-from cfbench_volumes.spider import LABELS, Params, describe
+from cfbench_volumes.spider import Params, describe
 from cfbench_volumes.spider_cases import list_series, read_gradings, spider
-
-SPACING = (3.3, 0.6, 0.6)
-GRADED = [column for column, _ in LABELS.values()]
-
-
-def discs(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return a T2-like series with dark discs between vertebrae, lowest first, and its mask as the set labels it.
-
-    Disc k is 200 + k, 24 mm wide and 9 mm high; vertebrae are 1 to 25, the canal behind them 100.
-    """
-    random = np.random.default_rng(seed)
-    image = random.normal(300, 10, (9, 100, 60 * count + 40)).astype(np.int16)
-    mask = np.zeros(image.shape, np.uint8)
-    mask[3:6, 20:26] = 100
-    image[3:6, 20:26] = 900
-    for k in range(1, count + 1):
-        low = 20 + 60 * (k - 1)
-        mask[2:7, 35:75, low : low + 15] = 200 + k
-        image[2:7, 35:75, low : low + 15] = 40
-        mask[2:7, 35:75, low + 15 : low + 60] = k
-    return image, mask
-
-
-def save_tables(root: Path, gradings: list[dict[str, object]], subsets: dict[str, str]) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "radiological_gradings.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["Patient", "IVD label", *GRADED], restval=0)
-        writer.writeheader()
-        writer.writerows(gradings)
-    with (root / "overview.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["new_file_name", "num_vertebrae", "num_discs", "subset"])
-        writer.writerows([name, 3, 2, subset] for name, subset in subsets.items())
 
 
 @pytest.fixture
@@ -53,8 +20,8 @@ def root(tmp_path: Path) -> Path:
     series = {"1_t1": "LPS", "1_t2": "LPS", "2_t2": "PIR", "3_t2_SPACE": "RAS", "30_t2": "ASL"}
     for seed, (name, axes) in enumerate(series.items()):
         image, mask = discs(2, seed)
-        save(folder / f"images/{name}.mha", image, SPACING, axes)
-        save(folder / f"masks/{name}.mha", mask, SPACING, axes)
+        save(folder / f"images/{name}.mha", image, SPIDER_SPACING, axes)
+        save(folder / f"masks/{name}.mha", mask, SPIDER_SPACING, axes)
     graded = [
         {"Patient": p, "IVD label": k, "Pfirrman grade": (p + k) % 5 + 1, "Disc herniation": k - 1}
         for p in (1, 2, 3, 30)
@@ -92,8 +59,8 @@ def test_patches_do_not_depend_on_how_the_series_is_stored(tmp_path: Path) -> No
     found = []
     for axes, suffix in (("RAS", "mha"), ("LPS", "mha"), ("PIR", "nii.gz")):
         folder = tmp_path / axes
-        save(folder / f"images/7_t2.{suffix}", image, SPACING, axes)
-        save(folder / f"masks/7_t2.{suffix}", mask, SPACING, axes)
+        save(folder / f"images/7_t2.{suffix}", image, SPIDER_SPACING, axes)
+        save(folder / f"masks/7_t2.{suffix}", mask, SPIDER_SPACING, axes)
         save_tables(folder, [{"Patient": 7, "IVD label": 1, "Pfirrman grade": 1}], {"7_t2": "validation"})
         with prepared(spider(Params(root=str(folder))), folder) as data:
             found.append(data.cases("test").batch([0]))

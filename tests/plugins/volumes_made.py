@@ -1,5 +1,6 @@
 """Volumes made for tests, in the exact layouts of the sets, from arrays whose axes point right, front, head (RAS)."""
 
+import csv
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from nibabel import orientations
 
 from cfbench.protocols import Context
 from cfbench_files.dataset import FileDataset
+from cfbench_volumes.spider import LABELS
 
 ORIGIN = (-31.5, 12.25, 40.0)
 
@@ -139,6 +141,85 @@ def tumour(size: Sequence[int], at: Sequence[int], labels: tuple[int, int, int])
     for label, reach in zip(labels, (10, 6, 3), strict=True):
         mask[tuple(slice(max(c - reach, 0), c + reach) for c in at)] = label
     return mask
+
+
+SPIDER_SPACING = (3.3, 0.6, 0.6)
+GRADED = [column for column, _ in LABELS.values()]
+
+
+def discs(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return a T2-like series with dark discs between vertebrae, lowest first, and its mask as the set labels it.
+
+    Disc k is 200 + k, 24 mm wide and 9 mm high; vertebrae are 1 to 25, the canal behind them 100.
+    """
+    random = np.random.default_rng(seed)
+    image = random.normal(300, 10, (9, 100, 60 * count + 40)).astype(np.int16)
+    mask = np.zeros(image.shape, np.uint8)
+    mask[3:6, 20:26] = 100
+    image[3:6, 20:26] = 900
+    for k in range(1, count + 1):
+        low = 20 + 60 * (k - 1)
+        mask[2:7, 35:75, low : low + 15] = 200 + k
+        image[2:7, 35:75, low : low + 15] = 40
+        mask[2:7, 35:75, low + 15 : low + 60] = k
+    return image, mask
+
+
+def save_tables(root: Path, gradings: list[dict[str, object]], subsets: dict[str, str]) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "radiological_gradings.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["Patient", "IVD label", *GRADED], restval=0)
+        writer.writeheader()
+        writer.writerows(gradings)
+    with (root / "overview.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["new_file_name", "num_vertebrae", "num_discs", "subset"])
+        writer.writerows([name, 3, 2, subset] for name, subset in subsets.items())
+
+
+BRATS_SIZE = (66, 72, 50)
+BRATS_SPACING = (3.0, 3.0, 2.5)
+BRATS_AT = (50, 40, 26)
+#: Edema, core and enhancing tumour, as each release numbers them.
+BRATS_NUMBERS = {"task01": (1, 2, 3), "2021": (2, 1, 4), "2023": (2, 1, 3)}
+
+
+def save_task01(root: Path, count: int, flair: int = 0, labels: dict[str, str] | None = None) -> Path:
+    """Write the Decathlon's Task01_BrainTumour: 4D images, and masks for its training cases."""
+    folder = root / "Task01_BrainTumour"
+    training = []
+    for number in range(1, count + 1):
+        name = f"BRATS_{number:03d}"
+        volumes = np.stack([head(BRATS_SIZE, number) * (c + 1) for c in range(4)], axis=-1)
+        volumes[..., flair] = head(BRATS_SIZE, number)
+        volumes[tuple(slice(c - 10, c + 10) for c in BRATS_AT)][..., flair] += 150
+        save_4d(folder / f"imagesTr/{name}.nii.gz", volumes, BRATS_SPACING)
+        save(folder / f"labelsTr/{name}.nii.gz", tumour(BRATS_SIZE, BRATS_AT, BRATS_NUMBERS["task01"]), BRATS_SPACING)
+        training.append({"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"})
+    modalities = ["T1w", "t1gd", "T2w"]
+    modalities.insert(flair, "FLAIR")
+    facts = {
+        "modality": dict(zip("0123", modalities, strict=True)),
+        "labels": labels or {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"},
+        "training": training,
+        "test": ["./imagesTs/BRATS_485.nii.gz"],
+    }
+    (folder / "dataset.json").write_text(json.dumps(facts))
+    return folder
+
+
+def save_release(root: Path, name: str, release: str, axes: str = "LPS", mask_axes: str = "LPS") -> None:
+    """Write one case of a release, in a folder of its own."""
+    image = head(BRATS_SIZE)
+    image[tuple(slice(c - 10, c + 10) for c in BRATS_AT)] += 150
+    flair, seg = ("-t2f", "-seg") if release == "2023" else ("_flair", "_seg")
+    save(root / name / f"{name}{flair}.nii.gz", image, BRATS_SPACING, axes)
+    save(
+        root / name / f"{name}{seg}.nii.gz",
+        tumour(BRATS_SIZE, BRATS_AT, BRATS_NUMBERS[release]),
+        BRATS_SPACING,
+        mask_axes,
+    )
 
 
 @contextmanager
