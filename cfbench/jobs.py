@@ -20,6 +20,9 @@ class Job:
     events: Path
     log: Path
     threads: int
+    #: Modules that are slow to import and that jobs of this run use; the same for all of them. An executor that forks
+    #: workers may load them beforehand, others may ignore them.
+    loads: tuple[str, ...] = ()
 
 
 class Executor(Protocol):

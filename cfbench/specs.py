@@ -131,6 +131,8 @@ class Spec:
     dims: tuple[int, ...] = (2, 3)
     #: CPU threads that its heavy steps use when the machine has them.
     threads: int = 1
+    #: Modules that its steps use and that take seconds to import: an executor may load them once for all workers.
+    loads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,6 +75,8 @@ class Runner:
     on_record: Callable[[Record], None]
     #: Metric (as plugins call it) to the reason why its numbers are not ranked.
     barred: Mapping[str, str] = field(default_factory=dict)
+    #: Modules that the run's steps import and that take seconds (see `slow_modules`).
+    loads: tuple[str, ...] = ()
     #: Records of an earlier run that stay beside the new ones (`score`).
     kept: tuple[Record, ...] = ()
     records: dict[int, Record] = field(default_factory=dict)
@@ -130,6 +132,7 @@ class Runner:
             events=base.with_suffix(".events"),
             log=base.with_suffix(".log"),
             threads=threads,
+            loads=self.loads,
         )
         content = {
             "store": str(self.store.root),

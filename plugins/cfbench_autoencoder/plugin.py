@@ -64,6 +64,7 @@ def cfbench_generators() -> Iterable[GeneratorSpec]:
     yield GeneratorSpec(
         name="autoencoder",
         factory="cfbench_autoencoder.model:AE",
+        loads=("pytorch_lightning",),
         summary="convolutional autoencoder: a code z that is decoded deterministically",
         params=AutoencoderParams,
         presets={"quick": QUICK},
@@ -74,6 +75,7 @@ def cfbench_generators() -> Iterable[GeneratorSpec]:
     yield GeneratorSpec(
         name="vae",
         factory="cfbench_autoencoder.vae:VAE",
+        loads=("pytorch_lightning",),
         summary="variational autoencoder: codes are posterior means, samples decode z ~ N(0, I)",
         params=VaeParams,
         presets={"quick": QUICK_VAE},

@@ -40,6 +40,7 @@ def cfbench_judges() -> Iterable[JudgeSpec]:
     yield JudgeSpec(
         name="cnn",
         factory="cfbench_cnn.judge:cnn",
+        loads=("pytorch_lightning",),
         summary="small CNN on 2D images or volumes, calibrated by temperature; 32 features",
         params=CNNParams,
         citation="Temperature scaling: Guo et al., On Calibration of Modern Neural Networks, ICML 2017",
@@ -48,6 +49,7 @@ def cfbench_judges() -> Iterable[JudgeSpec]:
     yield JudgeSpec(
         name="resnet",
         factory="cfbench_cnn.judge:resnet",
+        loads=("pytorch_lightning",),
         summary="small residual network on 2D images or volumes, calibrated by temperature; 32 features",
         params=ResNetParams,
         citation="He et al., Deep Residual Learning for Image Recognition, CVPR 2016",

@@ -96,6 +96,7 @@ def cfbench_generators() -> Iterable[GeneratorSpec]:
         GeneratorSpec(
             name="dae",
             factory="cfbench_dae.model:DAE",
+            loads=("pytorch_lightning",),
             summary="diffusion autoencoder: a semantic code z and a stochastic code x_T, decoded by DDIM",
             params=DaeParams,
             presets=PRESETS,

@@ -55,11 +55,10 @@ class LocalExecutor:
         self._waiting: list[Job] = []
         self._running: dict[str, tuple[Job, Running, str]] = {}
         self._codes: dict[str, int] = {}
-        if not self._gpus:
-            start_forkserver()
-
     def submit(self, job: "Job") -> None:
         """Take a job; start it when there is room."""
+        if not self._gpus:
+            start_forkserver(job.loads)
         self._waiting.append(job)
         self._start()
 

@@ -1,6 +1,7 @@
 """Workers forked from a process that has torch loaded: a start takes some 20 ms instead of seconds."""
 
 import multiprocessing
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cfbench_local.process import run_job
@@ -11,11 +12,14 @@ if TYPE_CHECKING:
 _context = multiprocessing.get_context("forkserver")
 
 
-def start_forkserver() -> None:
-    """Begin to load torch in the fork server, in the background. It never touches a GPU."""
+def start_forkserver(modules: Sequence[str]) -> None:
+    """Begin to load torch and these modules in the fork server, unless it runs. It never touches a GPU.
+
+    A module that cannot be imported is left out: the step that needs it says so, with a trace.
+    """
     from multiprocessing import forkserver
 
-    _context.set_forkserver_preload(["cfbench_local.preload"])
+    _context.set_forkserver_preload(["cfbench_local.preload", *modules])
     forkserver.ensure_running()
 
 

@@ -1,7 +1,6 @@
 """The inside of a worker process: its output goes to the job's log, and it dies when the run dies."""
 
 import os
-import runpy
 import sys
 import threading
 from multiprocessing.connection import Connection
@@ -16,9 +15,10 @@ def run_job(file: str, log: str, lifeline: Connection) -> None:
 
 
 def _work(file: str, lifeline: int) -> None:
+    from cfbench.worker import main
+
     threading.Thread(target=_die_with_run, args=(lifeline,), daemon=True).start()
-    sys.argv = ["cfbench.worker", file]
-    runpy.run_module("cfbench.worker", run_name="__main__", alter_sys=False)
+    sys.exit(main([file]))
 
 
 def _die_with_run(lifeline: int) -> None:

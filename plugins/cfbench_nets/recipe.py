@@ -1,13 +1,18 @@
 """How a module is trained, as plain data."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from cfbench.errors import SuiteError
 from cfbench_nets.rates import Shape
 
+#: The loss of a step, given its number and a generator of its own.
+StepLoss = Callable[[int, torch.Generator], Float[Tensor, ""]]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 

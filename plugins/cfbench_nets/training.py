@@ -24,13 +24,12 @@ seeded for the step and put back after it.
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
 import pytorch_lightning as lightning
 import torch
-from jaxtyping import Float
 from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
@@ -40,7 +39,7 @@ from cfbench.protocols import Context
 from cfbench_nets.checkpoint import read_checkpoint, write_checkpoint
 from cfbench_nets.ema import Ema
 from cfbench_nets.rates import learning_rate
-from cfbench_nets.recipe import Recipe, check_precision
+from cfbench_nets.recipe import Recipe, StepLoss, check_precision
 from cfbench_nets.seeds import generator, seeded
 
 #: Seconds between checkpoints; a kill loses no more work than this (0: a checkpoint after every step).
@@ -49,8 +48,6 @@ CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.05
 #: What changes in a loss scaler: a power of two, and a count. A double holds both exactly.
 SCALE = {"scale": float, "_growth_tracker": int}
-
-StepLoss = Callable[[int, torch.Generator], Float[Tensor, ""]]
 
 
 def train_module(module: nn.Module, loss: StepLoss, recipe: Recipe, context: Context) -> None:

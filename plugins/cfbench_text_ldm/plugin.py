@@ -109,6 +109,7 @@ def cfbench_generators() -> Iterable[GeneratorSpec]:
         GeneratorSpec(
             name="text-ldm",
             factory="cfbench_text_ldm.model:TextLdm",
+            loads=("pytorch_lightning", "cfbench_text_ldm.preload"),
             summary="latent diffusion under words: KL autoencoder, text encoder, U-Net; img2img with guidance",
             params=TextLdmParams,
             presets=PRESETS,

@@ -6,8 +6,7 @@ from torch import nn
 
 from cfbench.protocols import Context
 from cfbench_nets.checkpoint import read_checkpoint, write_checkpoint
-from cfbench_nets.recipe import Recipe
-from cfbench_nets.training import StepLoss, train_module
+from cfbench_nets.recipe import Recipe, StepLoss
 
 
 @dataclass(frozen=True)
@@ -20,6 +19,8 @@ class Decay:
 
 def train_stages(module: nn.Module, loss: StepLoss, recipe: Recipe, decay: Decay | None, context: Context) -> None:
     """Train like `train_module`, stage by stage: the optimiser's state is handed over, so only the rate changes."""
+    from cfbench_nets.training import train_module  # Lightning takes seconds to import; judging does without
+
     stages = [recipe] if decay is None else _stages(recipe, decay)
     first = _reached(stages, context)
     for i, stage in enumerate(stages[first:], first):

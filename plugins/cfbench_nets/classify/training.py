@@ -11,7 +11,7 @@ from cfbench.protocols import Context
 from cfbench_nets.classify.best import Best
 from cfbench_nets.classify.schedule import Schedule
 from cfbench_nets.classify.stages import train_stages
-from cfbench_nets.training import StepLoss
+from cfbench_nets.recipe import StepLoss
 
 log = logging.getLogger(__name__)
 
