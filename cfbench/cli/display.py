@@ -46,8 +46,12 @@ class Bars:
         self._estimate.needed(steps)
         if self._whole is None:
             self._whole = self._progress.add_task("[bold]all steps", total=len(steps), left="")
-        total = max(len(steps) + self._estimate.finished, 1)
-        self._progress.update(self._whole, total=total, completed=self._estimate.finished, left=self._estimate.left())
+        self._progress.update(self._whole, total=max(len(steps) + self._estimate.finished, 1))
+        self._draw_whole()
+
+    def _draw_whole(self) -> None:
+        if self._whole is not None:
+            self._progress.update(self._whole, completed=self._estimate.finished, left=self._estimate.left())
 
     def began(self, step: Step) -> None:
         """Show a bar for the step."""
@@ -61,6 +65,7 @@ class Bars:
             text = f"{_short(step.label)} [dim]{what}"
             left = self._estimate.left_of(step)
             self._progress.update(self._bars[step.key], completed=done, total=total, description=text, left=left)
+        self._draw_whole()
 
     def ended(self, step: Step, reason: str) -> None:
         """Take the step's bar away; say so if it failed."""

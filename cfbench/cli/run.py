@@ -125,7 +125,8 @@ def execute(
         folder.write_gallery({cell: store.read(key) for cell, key in plan.galleries.items() if store.has(key)})
     if plan.figures:
         folder.write_figures({what: store.read(key) for what, key in plan.figures.items() if store.has(key)})
-    folder.write_audits({dataset: store.read(key) for dataset, key in plan.audits.items() if store.has(key)})
+    for warning in folder.write_audits({d: store.read(key) for d, key in plan.audits.items() if store.has(key)}):
+        report(f"the audit of {warning}")
     if plan.ranks:
         ranks = runner.plan.ranks  # of what is left, where a row has failed
         folder.write_ranks({group: store.read(key) for group, key in ranks.items() if store.has(key)})

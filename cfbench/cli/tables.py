@@ -34,10 +34,11 @@ def print_tables(records: Sequence[Record], ranks: Ranks, console: Console) -> N
 
 
 def _chunks(table: Table, width: int) -> Iterator[Sequence[int]]:
-    """Yield the positions of rows (methods) that fit side by side."""
+    """Yield the positions of rows (methods) that fit side by side. Pairings that are skipped altogether have no row."""
     fit = max(1, (width - _NAME) // _METHOD)
-    for start in range(0, len(table.rows), fit):
-        yield range(start, min(start + fit, len(table.rows)))
+    tried = [i for i, row in enumerate(table.rows) if any(c.status not in ("skipped", "absent") for c in row.cells)]
+    for start in range(0, len(tried), fit):
+        yield tried[start : start + fit]
 
 
 def _rich(table: Table, methods: Sequence[int]) -> RichTable:

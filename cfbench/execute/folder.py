@@ -116,12 +116,19 @@ class RunFolder:
                 index.append({**cell.__dict__, **facts, "figure": figure, "view": view, "file": file})
             write_atomically(draft / "index.json", json.dumps({"figures": index}))
 
-    def write_audits(self, audits: Mapping[str, Artifact]) -> None:
-        """Lay every dataset's audit beside the records, as `audit-<dataset>.json`."""
+    def write_audits(self, audits: Mapping[str, Artifact]) -> list[str]:
+        """Lay every dataset's audit beside the records, as `audit-<dataset>.json`; return what they warn of."""
+        warnings = []
         with self._writing():
             for dataset, artifact in audits.items():
-                report = (artifact.folder / "audit.json").read_text(encoding="utf-8")
-                write_atomically(self.path / f"audit-{slug(dataset)}.json", report)
+                report, name = (
+                    (artifact.folder / "audit.json").read_text(encoding="utf-8"),
+                    f"audit-{slug(dataset)}.json",
+                )
+                write_atomically(self.path / name, report)
+                findings = json.loads(report)["findings"]
+                warnings += [f"{dataset}: {f['sentence']} ({name})" for f in findings if f["level"] == "warn"]
+        return warnings
 
     def write_ranks(self, ranks: Mapping[tuple[str, str | None, str, str], Artifact]) -> None:
         """Add to `ranks.json`: the tiers of every table column, and the differences that they come from."""

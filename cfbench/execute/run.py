@@ -99,12 +99,14 @@ class Runner:
         return Outcome(self._all(), self.computed, reused)
 
     def _drain(self) -> None:
-        while self.schedule.needed() or self._open:
-            self.display.needed(self.schedule.needed())
+        left = self.schedule.needed()
+        while left or self._open:
+            self.display.needed(left)
             self._submit()
-            self._follow()
+            while not self._follow():  # asking 20 times a second what is left to do would take a fifth of a core
+                time.sleep(_POLL)
             self._note_records()
-            time.sleep(_POLL)
+            left = self.schedule.needed()
 
     def _compare_what_is_left(self) -> None:
         """Rank the other rows of a table column in which one has failed."""
@@ -152,15 +154,20 @@ class Runner:
         by_key = {step.key: step for step in steps}
         return _Open(job, by_key, Tail(job.events), set(by_key))
 
-    def _follow(self) -> None:
+    def _follow(self) -> bool:
+        """Take what workers tell, and return whether a step or a worker has come to an end."""
+        settled = not self._open
         for opened in list(self._open):
             ended = self.executor.state(opened.job) == "ended"
             for event in opened.tail.read():
-                self._take(opened, event)
+                settled |= self._take(opened, event)
             if ended:
                 self._close(opened)
+            settled |= ended
+        return settled
 
-    def _take(self, opened: _Open, event: Mapping[str, Any]) -> None:
+    def _take(self, opened: _Open, event: Mapping[str, Any]) -> bool:
+        """Take one event, and return whether it ends its step."""
         step = opened.steps[event["step"]]
         if event["event"] == "started":
             opened.current = step.key
@@ -171,6 +178,8 @@ class Runner:
             opened.left.discard(step.key)
             opened.current = ""
             self._settle(step, event)
+            return True
+        return False
 
     def _settle(self, step: Step, event: Mapping[str, Any]) -> None:
         if event["event"] == "done":

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from cfbench_local.environment import ON_SHARED_CORES
 from cfbench_local.forkserver import ForkedWorker, start_forkserver
 from cfbench_local.plugin import LocalParams
 
@@ -29,7 +30,7 @@ class FreshWorker:
     """A worker in a fresh interpreter: needed on a GPU, where a process that has touched CUDA cannot be forked."""
 
     def __init__(self, job: "Job", gpu: str) -> None:
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": gpu}
+        environment = {**ON_SHARED_CORES, **os.environ, "CUDA_VISIBLE_DEVICES": gpu}
         command = [sys.executable, "-m", "cfbench_local.process", str(job.file)]
         with job.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own worker
@@ -55,6 +56,7 @@ class LocalExecutor:
         self._waiting: list[Job] = []
         self._running: dict[str, tuple[Job, Running, str]] = {}
         self._codes: dict[str, int] = {}
+
     def submit(self, job: "Job") -> None:
         """Take a job; start it when there is room."""
         if not self._gpus:

@@ -1,9 +1,11 @@
 """Workers forked from a process that has torch loaded: a start takes some 20 ms instead of seconds."""
 
 import multiprocessing
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cfbench_local.environment import ON_SHARED_CORES
 from cfbench_local.process import run_job
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ def start_forkserver(modules: Sequence[str]) -> None:
     """
     from multiprocessing import forkserver
 
+    for variable, value in ON_SHARED_CORES.items():
+        os.environ.setdefault(variable, value)  # the fork server, which loads torch, inherits it
     _context.set_forkserver_preload(["cfbench_local.preload", *modules])
     forkserver.ensure_running()
 

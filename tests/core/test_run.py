@@ -51,6 +51,19 @@ def test_a_run_prints_tables_and_writes_records_pictures_and_a_page(finished):
     assert (folder / "leaderboard" / "index.html").is_file()
 
 
+def test_what_an_audit_warns_of_is_printed_and_kept(tmp_path):
+    write_suite(tmp_path)
+    changes = ("datasets.bones.patients=60", "metrics=[truth-error]")
+    done = cfbench(*GO, "run", "tiny.yaml", "--offline", *changes, cwd=tmp_path, CFBENCH_HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    findings = json.loads((run_folder(tmp_path) / "audit-bones.json").read_text())["findings"]
+    warned = {finding["name"]: finding["sentence"] for finding in findings if finding["level"] == "warn"}
+    assert "class-balance" in warned  # so few patients leave a grade out of a split
+    assert all(
+        f"note: the audit of bones: {sentence} (audit-bones.json)" in done.stdout for sentence in warned.values()
+    )
+
+
 def by(records, metric, attribution):
     return next(r for r in records if r.metric == metric and r.cell.attribution == attribution)
 
