@@ -90,30 +90,37 @@ class RunFolder:
             write_atomically(path, json.dumps(content))
 
     def write_gallery(self, galleries: Mapping[Cell, Artifact]) -> None:
-        """Replace the pictures as a whole: `gallery/index.json` and one folder per cell."""
+        """Replace the pictures as a whole: `gallery/index.json` and one folder per cell.
+
+        Pictures of data that may not be published stay where they are, in the store; the index says so.
+        """
         with self._writing(), self._replacing("gallery") as draft:
             cells = []
             for cell, artifact in galleries.items():
-                name = artifact.key.rpartition("-")[2][:12]
                 items = json.loads((artifact.folder / "items.json").read_text(encoding="utf-8"))
-                (draft / name).mkdir(exist_ok=True)
-                for picture in artifact.folder.glob("*.png"):
-                    shutil.copyfile(picture, draft / name / picture.name)
+                name = artifact.key.rpartition("-")[2][:12] if items["public"] else _in_store(artifact)
+                if items["public"]:
+                    (draft / name).mkdir(exist_ok=True)
+                    for picture in artifact.folder.glob("*.png"):
+                        shutil.copyfile(picture, draft / name / picture.name)
                 for item in items["items"]:
                     item["images"] = {role: f"{name}/{file}" for role, file in item["images"].items()}
-                cells.append({**cell.__dict__, **items})
+                cells.append({**cell.__dict__, **items, "in_store": not items["public"]})
             write_atomically(draft / "index.json", json.dumps({"cells": cells}))
 
     def write_figures(self, figures: Mapping[tuple[Cell, str, str], Artifact]) -> None:
-        """Replace the figures as a whole: `figures/index.json` and one PNG each."""
+        """Replace the figures as a whole: `figures/index.json` and one PNG each; private ones stay in the store."""
         with self._writing(), self._replacing("figures") as draft:
             index = []
             for (cell, figure, view), artifact in figures.items():
                 facts = json.loads((artifact.folder / "figure.json").read_text(encoding="utf-8"))
                 file = f"{figure}-{artifact.key.rpartition('-')[2][:12]}.png"
-                if not facts["reason"]:
+                if not facts["public"]:
+                    file = f"{_in_store(artifact)}/figure.png"
+                elif not facts["reason"]:
                     shutil.copyfile(artifact.folder / "figure.png", draft / file)
-                index.append({**cell.__dict__, **facts, "figure": figure, "view": view, "file": file})
+                where = {"file": file, "in_store": not facts["public"]}
+                index.append({**cell.__dict__, **facts, "figure": figure, "view": view, **where})
             write_atomically(draft / "index.json", json.dumps({"figures": index}))
 
     def write_audits(self, audits: Mapping[str, Artifact]) -> list[str]:
@@ -166,3 +173,8 @@ class RunFolder:
             os.rename(final, draft / "old")  # noqa: PTH104 - Path.rename would refuse nothing more
         draft.rename(final)
         shutil.rmtree(final / "old", ignore_errors=True)
+
+
+def _in_store(artifact: Artifact) -> str:
+    """Return an artifact's folder, relative to its store."""
+    return "/".join(artifact.folder.parts[-3:])

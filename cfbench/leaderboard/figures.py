@@ -8,6 +8,7 @@ from typing import Any
 
 from cfbench.errors import StoreError
 from cfbench.leaderboard.png import Png, RefusedImageError, read_png
+from cfbench.places import store_folder
 
 _NAMES = ("task", "generator", "attribution")
 
@@ -31,7 +32,7 @@ def read_figures(run: Path, *, private: bool = False) -> tuple[ShownFigure, ...]
     """Read `run/figures/index.json`; no file, no figures. Raises StoreError if it is not an index of figures.
 
     A figure is shown only if it says `"public": true` (it shows no images, or images that may be published), or if
-    `private` says that the pages are for their owner alone.
+    `private` says that the pages are for their owner alone; such figures are read from the store.
     """
     index = run / "figures" / "index.json"
     if not index.is_file():
@@ -44,6 +45,7 @@ def read_figures(run: Path, *, private: bool = False) -> tuple[ShownFigure, ...]
 
 
 def _shown(folder: Path, item: Mapping[str, Any]) -> ShownFigure:
+    place = store_folder() if item.get("in_store") is True else folder
     task, generator, attribution = (None if item.get(n) is None else str(item[n]) for n in _NAMES)
     return ShownFigure(
         name=str(item["figure"]),
@@ -54,7 +56,7 @@ def _shown(folder: Path, item: Mapping[str, Any]) -> ShownFigure:
         attribution=attribution,
         seed=int(item.get("seed") or 0),
         summary=str(item.get("summary", "")),
-        picture=f"nothing to draw: {item['reason']}" if item.get("reason") else _picture(folder, str(item["file"])),
+        picture=f"nothing to draw: {item['reason']}" if item.get("reason") else _picture(place, str(item["file"])),
     )
 
 

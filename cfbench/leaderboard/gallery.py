@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from cfbench.errors import StoreError
 from cfbench.leaderboard.png import Png, RefusedImageError, read_png
+from cfbench.places import store_folder
 
 Picture = Png | str
 #: Rows of a case, in order; what else a run stored comes below them.
@@ -101,7 +102,7 @@ def read_gallery(run: Path, closed: Iterable[str] = (), *, private: bool = False
     """Read `run/gallery/index.json`; no file, no cases. Raises StoreError if it is not the index of a gallery.
 
     A cell is shown only if it says `"public": true` and its dataset is not among `closed`, or if `private` says that
-    the pages are for their owner alone.
+    the pages are for their owner alone; such pictures were not copied into the run, and are read from the store.
     """
     folder, shut = run / "gallery", frozenset(closed)
     index = folder / "index.json"
@@ -123,9 +124,10 @@ def read_gallery(run: Path, closed: Iterable[str] = (), *, private: bool = False
 def _cases(folder: Path, cells: Iterable[Mapping[str, Any]]) -> Iterable[Case]:
     cases: dict[tuple[str, ...], Case] = {}
     for cell in cells:
+        place = store_folder() if cell.get("in_store") is True else folder
         method = Method(cell.get("generator"), cell.get("attribution"), int(cell.get("seed") or 0))
         for item in cell["items"]:
-            images = {str(role): _picture(folder, path) for role, path in item.get("images", {}).items() if path}
+            images = {str(role): _picture(place, path) for role, path in item.get("images", {}).items() if path}
             # Methods that saw different pixels are never shown as answers to one case.
             key = (str(cell["dataset"]), str(cell.get("task") or ""), str(item["id"]), _name(images.get("input")))
             case = cases.setdefault(key, _case(cell, item))
