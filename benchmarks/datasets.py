@@ -1,12 +1,17 @@
 """Rates of preparing and of loading datasets of files, on generated images; nothing is downloaded.
 
-    python benchmarks/datasets.py [images]
+    python benchmarks/datasets.py [--images 2000] [--scans 4 16 64]
 
 Prints images per second for preparing (radiographs of 2544 x 3056 JPEG to 256 px, as MIMIC-CXR-JPG's, and PNG of
-299 px, as COVID-19 Radiography's; with one thread and with one per core) and for loading random batches of 64.
+299 px, as COVID-19 Radiography's; with one thread and with one per core) and for loading random batches of 64. Then
+prepares VerSe-like folders of more and more CT scans, each in a process of its own: scans and patches per second of CPU
+time, and the most memory that the process ever had, which must not grow with the number of scans.
 """
 
+import argparse
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -65,14 +70,14 @@ def preparing(shape: tuple[int, int], suffix: str, count: int) -> None:
         print(f"prepare {shape[1]} x {shape[0]} {suffix:5} {workers} threads: {rate}")
 
 
-def loading(shape: tuple[int, ...], count: int) -> None:
+def loading(shape: tuple[int, ...], dtype: str, count: int) -> None:
     """Read random batches of 64."""
-    layout = Layout(shape=shape, dtype="uint8")
+    layout = Layout(shape=shape, dtype=dtype)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("scratch", "out"):
             (folder / part).mkdir()
-        pixels = np.zeros(shape, np.uint8)
+        pixels = np.zeros(shape, dtype)
         one = [Case(id=str(i), patient=str(i), split="train", labels={}, image=pixels) for i in range(count)]
         prepare(one, lambda case: [case], layout, folder / "out", Context(0, folder / "scratch"))
         cases = Prepared(folder / "out").cases("train")
@@ -82,18 +87,105 @@ def loading(shape: tuple[int, ...], count: int) -> None:
             for start in range(0, count, 64):
                 cases.batch(order[start : start + 64].tolist())
 
-        print(f"load    {' x '.join(map(str, shape)):22} 1 thread : {timed(load, count)}")
+        print(f"load    {' x '.join(map(str, shape)):13} {dtype:8} 1 thread : {timed(load, count)}")
 
 
-def main(count: int) -> None:
+#: Voxels of a scan of the lumbar spine, 1 mm: 59 million, 118 MB of 16-bit integers.
+SCAN = (320, 400, 460)
+LABELS = (20, 21, 22, 23, 24)
+
+
+def write_scan(folder: Path) -> dict[str, Path]:
+    """Write one scan with its mask and centroids; return them by the end of their names."""
+    import nibabel
+
+    rng = np.random.default_rng(0)
+    plane = rng.normal(40, 30, SCAN[1:]).astype(np.int16)  # noise packs badly, as CT does
+    mask = np.zeros(SCAN, np.uint8)
+    centroids: list[dict[str, object]] = [{"direction": ["R", "A", "S"]}]
+    for number, label in enumerate(LABELS):
+        high = 60 + 80 * number
+        mask[140:180, 200:240, high - 15 : high + 15] = label
+        centroids.append({"label": label, "X": 160.0, "Y": 220.0, "Z": float(high)})
+    ct = np.broadcast_to(plane, SCAN) + 300 * (mask > 0).astype(np.int16)
+    found = {end: folder / end for end in ("_ct.nii.gz", "_seg-vert_msk.nii.gz", "_seg-subreg_ctd.json")}
+    for voxels, end in ((ct, "_ct.nii.gz"), (mask, "_seg-vert_msk.nii.gz")):
+        image = nibabel.Nifti1Image(voxels, np.eye(4))
+        nibabel.save(image, found[end])
+    found["_seg-subreg_ctd.json"].write_text(json.dumps(centroids), encoding="utf-8")
+    return found
+
+
+def lay_out(scan: dict[str, Path], root: Path, count: int) -> None:
+    """Lay the same scan out as many, in VerSe's folders; links, so that the disk holds it once."""
+    for number in range(count):
+        name = f"sub-verse{number:04d}"
+        for end, path in scan.items():
+            kind = "rawdata" if end == "_ct.nii.gz" else "derivatives"
+            target = root / "training" / kind / name / f"{name}{end}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, target)
+
+
+def prepare_scans(root: Path) -> None:
+    """Prepare a folder of scans and print the figures. For a process of its own: memory is that of its whole life."""
+    from cfbench_volumes.verse import Params
+    from cfbench_volumes.verse_cases import verse
+
+    dataset = verse(Params(root=str(root), valid=0.0))
+    with tempfile.TemporaryDirectory() as name:
+        for part in ("scratch", "out"):
+            (Path(name) / part).mkdir()
+        before = peak()
+        start = time.process_time()
+        dataset.prepare(Path(name) / "out", Context(0, Path(name) / "scratch"))
+        spent = time.process_time() - start
+        dataset.load(Path(name) / "out")
+        patches = len(dataset.cases("train"))
+    scans = patches // len(LABELS)
+    print(
+        f"prepare {scans:4} CT of {' x '.join(map(str, SCAN))}, {len(os.sched_getaffinity(0))} threads: "
+        f"{scans / spent:5.2f} scans, {patches / spent:6.2f} patches a second by CPU time; "
+        f"memory at most {peak():6,.0f} MB, {before:,.0f} of them before"
+    )
+
+
+def peak() -> float:
+    """Return the most memory that this process has had, in MB (Linux; `ru_maxrss` would count the parent's too)."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1e3
+
+
+def streaming(counts: list[int]) -> None:
+    """Prepare more and more scans, each number in a new process."""
+    with tempfile.TemporaryDirectory() as name:
+        scan = write_scan(Path(name))
+        for count in counts:
+            root = Path(name) / str(count)
+            lay_out(scan, root, count)
+            subprocess.run([sys.executable, __file__, "--prepare", str(root)], check=True)
+
+
+def main() -> None:
     """Print all rates."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=2000, help="images that are prepared; ten times as many loaded")
+    parser.add_argument("--scans", type=int, nargs="*", default=[4, 16, 64], help="numbers of CT scans")
+    parser.add_argument("--prepare", type=Path, help="prepare the scans of this folder, and nothing else")
+    asked = parser.parse_args()
     torch.set_num_threads(1)
-    preparing((3056, 2544), ".jpg", max(16, count // 20))
-    preparing((299, 299), ".png", count)
-    loading((1, 96, 96), 10 * count)
-    loading((1, 256, 256), 4 * count)
-    loading((3, 128, 128), 4 * count)
+    if asked.prepare:
+        prepare_scans(asked.prepare)
+        return
+    if asked.images:
+        preparing((3056, 2544), ".jpg", max(16, asked.images // 20))
+        preparing((299, 299), ".png", asked.images)
+        loading((1, 96, 96), "uint8", 10 * asked.images)
+        loading((1, 96, 96), "uint16", 10 * asked.images)
+        loading((1, 256, 256), "uint8", 4 * asked.images)
+        loading((3, 128, 128), "uint8", 4 * asked.images)
+    streaming(asked.scans)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    main()

@@ -1,10 +1,11 @@
 """What the leaderboard's pages cost: time to make them, their size, and time to open them in a browser.
 
-    python benchmarks/leaderboard.py [--rows 150] [--metrics 30] [--cases 1000] [--methods 10]
+    python benchmarks/leaderboard.py [--rows 150] [--metrics 30] [--cases 1000] [--methods 10] [--lines 200]
 
 Processor time of one thread for the table page alone (records in memory to finished HTML) and for a whole site (reading
-and checking records, every page, written to the disk), for the given table, one of 1,000 rows, and a gallery. If a
-Chromium is found, pages are opened from the disk in a frame: time until loaded, script included.
+and checking records, every page, written to the disk): for the given table, one of 1,000 rows, one with the scores of
+every case (pages of pairs and trade-offs), and a gallery. If a Chromium is found, pages are opened from the disk in a
+frame: time until loaded, script included, and how many of the gallery's pictures were loaded by then.
 """
 
 import argparse
@@ -18,8 +19,10 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 
+from cfbench.compare.site import build as compared
 from cfbench.leaderboard.environment import make_environment
 from cfbench.leaderboard.pages import make_pages
 from cfbench.leaderboard.runs import read_runs
@@ -76,6 +79,35 @@ def table_run(folder: Path, rows: int, metrics: int) -> Path:
     return folder
 
 
+def scored_run(folder: Path, rows: int, metrics: int, lines: int) -> Path:
+    """Write a run whose numbers have scores of cases, and whose ranks have tested pairs."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    (folder / "scores").mkdir(parents=True)
+    draw, found, ranks = random.Random(1), [], []
+    names = [f"method-{row}" for row in range(rows)]
+    for metric in range(metrics):
+        group = {"dataset": "d", "task": "t", "view": "counterfactual", "metric": f"metric-{metric}"}
+        for row, name in enumerate(names):
+            key = f"measure-{row * metrics + metric:016x}"
+            scores = {"case": [f"case-{i}" for i in range(lines)], "score": [draw.random() for _ in range(lines)]}
+            parquet.write_table(pa.table(scores), folder / "scores" / f"{key}.parquet")
+            cell = Cell(dataset="d", task="t", generator=None, attribution=name, seed=0)
+            about = {"suite": "bench", "cell": cell, "metric": group["metric"], "view": group["view"], "key": key}
+            number = {"value": draw.random(), "low": 0.0, "high": 1.0, "n": lines, "direction": "higher"}
+            found.append(Record(**about, **number))
+        pairs = [
+            {"a": a, "b": b, "difference": draw.gauss(0, 0.1), "low": -0.1, "high": 0.1, "p": draw.random()}
+            for a, b in combinations(names, 2)
+        ]
+        tiers = {name: 1 + i % 5 for i, name in enumerate(names)}
+        ranks.append({**group, "tiers": tiers, "reasons": {}, "pairs": pairs})
+    (folder / "records.jsonl").write_text("".join(record.to_json() + "\n" for record in found))
+    (folder / "ranks.json").write_text(json.dumps(ranks))
+    return folder
+
+
 def gallery_run(folder: Path, cases: int, methods: int) -> Path:
     """Write a run of a gallery: four pictures per case and method, each a file of its own."""
     (folder / "gallery").mkdir(parents=True)
@@ -128,33 +160,38 @@ def table_page(run: Path) -> str:
 
 
 def opened(page: Path) -> None:
-    """Print how long a browser takes until the page is loaded, the best of three."""
+    """Print how long a browser takes until the page is loaded (best of three), and how many pictures it loaded."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
         print("  (no Chromium: time to open is not measured)")
         return
     script = (
         "const t = performance.now(); const f = document.createElement('iframe'); f.width = 1400; f.height = 1000;"
-        "f.onload = () => { document.title = performance.now() - t; };"
+        "f.onload = () => { const took = performance.now() - t; const all = [...f.contentDocument.images];"
+        "document.title = [took, all.filter((i) => i.naturalWidth).length, all.length].join(' '); };"
         f"f.src = 'file://{page}'; document.body.append(f);"
     )
     times = []
     with tempfile.TemporaryDirectory() as folder:
         frame = Path(folder) / "frame.html"
         frame.write_text(f"<!doctype html><title>0</title><body><script>{script}</script>")
-        flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
+        flags = "--allow-file-access-from-files --headless --no-sandbox --disable-gpu --no-first-run"
+        flags += " --disable-background-networking"
         for _ in range(3):
             command = [browser, *flags.split(), f"--user-data-dir={folder}/profile", "--dump-dom", f"file://{frame}"]
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-            times.append(float(re.search(r"<title>([\d.]+)", done.stdout).group(1)))
+            took, loaded, pictures = re.search(r"<title>([\d.]+) (\d+) (\d+)", done.stdout).groups()
+            times.append(float(took))
     size = page.stat().st_size / 2**20
     print(f"  opening {page.name} ({size:.2f} MiB), wall time, best of 3{'':14}{min(times):8.0f} ms", flush=True)
+    if int(pictures):
+        print(f"    pictures loaded by then: {loaded} of the {pictures} of the page", flush=True)
 
 
 def main() -> None:
     """Measure everything once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("rows", 150), ("metrics", 30), ("cases", 1000), ("methods", 10)):
+    for name, default in (("rows", 150), ("metrics", 30), ("cases", 1000), ("methods", 10), ("lines", 200)):
         parser.add_argument(f"--{name}", type=int, default=default)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -168,6 +205,11 @@ def main() -> None:
                 lambda run=run: build([run], folder / f"site-{run.name}"),
             )
             opened(folder / f"site-{run.name}" / "index.html")
+        print(f"{asked.rows} methods x {asked.metrics} metrics x {asked.lines} cases, every pair tested")
+        scored, site = scored_run(folder / "scored-run", asked.rows, asked.metrics, asked.lines), folder / "site-scored"
+        timed("  the whole site, pairs and trade-offs included", lambda: compared([scored], site))
+        for page in ("pairs-bench-1", "tradeoffs-bench-1", "versus-bench-method-0"):
+            opened(site / f"{page}.html")
         print(f"{asked.cases} cases x {asked.methods} methods")
         run = gallery_run(folder / "gallery-run", asked.cases, asked.methods)
         timed("  the whole site with its pictures", lambda: build([run], folder / "site-gallery"))

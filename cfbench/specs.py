@@ -131,6 +131,9 @@ class Spec:
     dims: tuple[int, ...] = (2, 3)
     #: CPU threads that its heavy steps use when the machine has them.
     threads: int = 1
+    #: Packages beyond the base install that it imports; without them it is skipped, and `install` is what to type.
+    libraries: tuple[str, ...] = ()
+    install: str = ""
     #: Modules that its steps use and that take seconds to import: an executor may load them once for all workers.
     loads: tuple[str, ...] = ()
 

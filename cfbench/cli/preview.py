@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,12 +107,13 @@ def _drawn(cases: "Cases", where: list[int], count: int) -> list[int]:
 def _sheet(title: str, strips: Sequence[Strip], info: "DatasetInfo", count: int, side: int) -> "Image.Image":
     from PIL import Image, ImageDraw
 
-    height = _HEADING + side + _CAPTION
-    sheet = Image.new("RGB", (count * (side + _GAP) + _GAP, max(1, len(strips)) * height + _HEADING), (24, 24, 24))
+    # A class without cases is a heading alone: twenty empty lines would hide the others.
+    heights = [_HEADING + (side + _CAPTION if strip.index else 0) for strip in strips]
+    *tops, bottom = accumulate(heights, initial=_HEADING)
+    sheet = Image.new("RGB", (count * (side + _GAP) + _GAP, bottom), (24, 24, 24))
     draw = ImageDraw.Draw(sheet)
     draw.text((_GAP, 4), title, fill=(255, 255, 255))
-    for line, strip in enumerate(strips):
-        top = _HEADING + line * height
+    for top, strip in zip(tops, strips, strict=True):
         draw.text((_GAP, top + 4), strip.title[: count * side // 6], fill=(255, 216, 128))
         for column, picture in enumerate(_pictures(strip, info, side)):
             left = _GAP + column * (side + _GAP)
@@ -153,7 +155,8 @@ def _picture(x: "np.ndarray", masks: Sequence["np.ndarray | None"], side: int) -
     planes = np.repeat(x, 3, 0) if x.shape[0] == 1 else x
     pixels = (np.clip(planes, 0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
     picture = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)).copy()
-    for mask, colour in zip(masks, _COLOURS, strict=False):
+    # The first mask comes last, so that a whole that holds its parts (tumour, edema) does not hide their outlines.
+    for mask, colour in reversed(list(zip(masks, _COLOURS, strict=False))):
         if mask is not None and mask.any():
             picture[_outline(np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)))] = colour
     return Image.fromarray(picture)

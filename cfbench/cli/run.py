@@ -165,8 +165,8 @@ class _Lazy:
 
 def _closing(outcome: Any, failed: int, folder: Path, seconds: float, console: Any) -> None:
     """Print what was done, and where to look."""
+    from cfbench.compare.site import build
     from cfbench.execute.estimate import duration
-    from cfbench.leaderboard.site import build
 
     numbers = sum(record.status == "ok" for record in outcome.records)
     skipped = sum(record.status == "skipped" for record in outcome.records)

@@ -1,6 +1,5 @@
 """Cases as pages show them: pictures in rows, numbers below, and one sheet of all cases for ordering and search."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from cfbench.leaderboard.gallery import MASK, REFERENCES, ROLES, Asked, Case, Method
+from cfbench.leaderboard.markup import as_json
 from cfbench.leaderboard.png import Png
 from cfbench.leaderboard.runs import Run
 from cfbench.leaderboard.scores import read_scores
@@ -123,9 +123,7 @@ def sheet(run: Run, table: Table, places: Mapping[int, tuple[str, int]]) -> Mark
         "roles": [role for role in ROLES if any(role in a.images for c in gallery.cases for a in _answers(c))],
         "cases": [_sheet_case(i, case, methods, metrics, table, places[i]) for i, case in enumerate(gallery.cases)],
     }
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-    safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return Markup(safe)  # noqa: S704 - JSON without a character that HTML gives a meaning to
+    return as_json(content)
 
 
 def _answers(case: Case) -> Iterable[Any]:

@@ -7,6 +7,8 @@ from typing import Literal
 
 from cfbench import records as rec
 
+#: How an interval of several seeds was made.
+OVER_SEEDS = "for other seeds and other patients"
 IMAGE_UNIT = "the image is the unit of resampling: patients are unknown"
 
 #: A record's status, or `partial` (some seeds have no number), or `absent` (no record at all).
@@ -22,7 +24,7 @@ class Cell:
     #: Why there is no number, or (status `partial`) why some seeds have none.
     reason: str = ""
     value: float | None = None
-    #: 95 % interval; only if there is one seed, since an interval over cases says nothing about seeds.
+    #: 95 % interval: of one seed over its patients, or (`OVER_SEEDS`) of the mean of several.
     low: float | None = None
     high: float | None = None
     #: How the interval was made.

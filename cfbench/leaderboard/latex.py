@@ -87,5 +87,5 @@ def _cell(cell: Cell, places: int, reasons: dict[str, int]) -> str:
     if cell.extent is None:
         return value + marks
     low, high = (tex(number(end, places)) for end in cell.extent)
-    joint = r"\dots" if cell.spread else ", "
+    joint = ", " if cell.low is not None else r"\dots"
     return f"{value}{marks} {{\\scriptsize {{[}}{low}{joint}{high}{{]}}}}"

@@ -1,5 +1,6 @@
 """A table's cells as HTML. Made here and not in a template, since a page has thousands of them."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -116,7 +117,7 @@ def _extent(cell: Cell, places: int) -> str:
     if cell.extent is None:
         return ""
     low, high = (number(end, places) for end in cell.extent)
-    return f"<small>{low} … {high}</small>" if cell.spread else f"<small>[{low}, {high}]</small>"
+    return f"<small>[{low}, {high}]</small>" if cell.low is not None else f"<small>{low} … {high}</small>"
 
 
 def bar(cell: Cell, scale: tuple[float, float]) -> str:
@@ -124,8 +125,9 @@ def bar(cell: Cell, scale: tuple[float, float]) -> str:
     if cell.extent is None or cell.value is None:
         return ""
     low, high = (_position(end, scale) for end in cell.extent)
-    path = f"M{low} 2v6M{low} 5H{high}M{high} 2v6" if cell.spread else f"M{low} 5H{high}"
-    name = ' class="seeds"' if cell.spread else ""
+    only_spread = cell.low is None
+    path = f"M{low} 2v6M{low} 5H{high}M{high} 2v6" if only_spread else f"M{low} 5H{high}"
+    name = ' class="seeds"' if only_spread else ""
     dot = _position(cell.value, scale)
     head = f'<svg{name} viewBox="0 0 {WIDTH:g} 10" aria-hidden="true">'
     return f'{head}<path d="{path}"/><circle cx="{dot}" cy="5" r="3"/></svg>'
@@ -147,13 +149,19 @@ def describe(cell: Cell, unit: str = "") -> str:
     """Return the whole story of a number in one sentence."""
     if cell.published:
         return cell.published
-    low, high = cell.extent or (0.0, 0.0)
     value = f"{cell.value:.6g}{f' {unit}' if unit else ''}"
+    if cell.low is not None and cell.high is not None:
+        value += f"; 95 % interval {cell.low:.6g} to {cell.high:.6g} ({cell.interval})"
     if cell.spread:
-        value += f"; seeds from {low:.6g} to {high:.6g}"
-    elif cell.extent:
-        value += f"; 95 % interval {low:.6g} to {high:.6g} ({cell.interval})"
+        value += f"; seeds from {cell.spread[0]:.6g} to {cell.spread[1]:.6g}"
     value += f"; {count_of(cell)}" if cell.n else ""
     value += "" if cell.coverage is None or cell.coverage == 1 else f"; answers for {cell.coverage:.0%} of the lines"
     value += f"; rank tier {cell.tier}" if cell.tier else ""
     return value + ("; measured on the row's generator" if cell.inherited else "")
+
+
+def as_json(content: object) -> Markup:
+    """Return JSON that may stand in a page: no character in it has a meaning to HTML."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(safe)  # noqa: S704 - escaped on the line above

@@ -59,7 +59,7 @@ def _numbers(board: Board, frames: Sequence[Frame], index: int, metrics: Mapping
                 "missing": cell.value is None,
                 "status": cell.status,
                 "bar": Markup(drawn),  # noqa: S704 - numbers only
-                "extent": (" … " if cell.spread else ", ").join(ends),
+                "extent": (", " if cell.low is not None else " … ").join(ends),
                 "tier": cell.tier,
                 "count": count_of(cell) if cell.n else "",
                 "told": [*told_of(cell), *(["measured on the generator"] if cell.inherited and cell.n else [])],

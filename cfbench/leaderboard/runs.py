@@ -37,6 +37,8 @@ class Run:
     costs: Sequence[Mapping[str, Any]]
     #: Whether its numbers were handed in and nobody has checked them.
     unverified: bool = False
+    #: Whether its numbers were handed in, and a re-run of a sample of its cases agreed.
+    verified: bool = False
 
     @property
     def name(self) -> str:
@@ -58,6 +60,16 @@ class Run:
         return found
 
     @property
+    def badge(self) -> str:
+        """Return what a reader has to know of its numbers; nothing of a run of one's own."""
+        return "self-reported" if self.unverified else "verified" if self.verified else ""
+
+    @property
+    def finished(self) -> str:
+        """Return when it ended, as an ISO date and time; empty if it does not say so."""
+        return str(self.about.get("finished") or "")
+
+    @property
     def metrics(self) -> Mapping[str, Any]:
         """Return what the run says of its metrics, by name."""
         return section(self.about, "metrics")
@@ -71,10 +83,28 @@ def section(about: object, *path: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def read_runs(folders: Sequence[Path], unverified: Iterable[Path] = (), *, private: bool = False) -> Iterator[Run]:
-    """Read run folders. `private` shows images that may not be published. Raises StoreError if one is no run folder."""
+def read_runs(
+    folders: Sequence[Path],
+    unverified: Iterable[Path] = (),
+    *,
+    verified: Iterable[Path] = (),
+    private: bool = False,
+    pictures: bool = True,
+) -> Iterator[Run]:
+    """Read run folders.
+
+    Args:
+        folders: of runs, or of bundles that were handed in.
+        unverified: those of them that were handed in and not checked.
+        verified: those of them that were handed in, and agreed with a re-run of a sample of their cases.
+        private: also read images that may not be published.
+        pictures: read the gallery and the figures; without them a run is numbers alone.
+
+    Raises:
+        StoreError: one is no run folder.
+    """
     taken: dict[str, int] = {}
-    doubted = frozenset(unverified)
+    doubted, trusted = frozenset(unverified), frozenset(verified)
     for folder in folders:
         about, records = _json(folder / "run.json", dict), read_records(folder / "records.jsonl")
         name = slug(str(about.get("suite") or (records[0].suite if records else folder.name)))
@@ -87,11 +117,12 @@ def read_runs(folders: Sequence[Path], unverified: Iterable[Path] = (), *, priva
             about=about,
             suite=_json(folder / "suite.json", dict),
             records=records,
-            gallery=read_gallery(folder, closed, private=private),
-            figures=read_figures(folder, private=private),
+            gallery=read_gallery(folder, closed, private=private) if pictures else Gallery(),
+            figures=read_figures(folder, private=private) if pictures else (),
             ranks=read_ranks(folder),
             costs=[item for item in _json(folder / "costs.json", list) if isinstance(item, Mapping)],
             unverified=folder in doubted,
+            verified=folder in trusted and folder not in doubted,
         )
 
 

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 
 from cfbench.records import Record
 
 _KEY = re.compile(r"measure-[0-9a-f]{8,64}")
-_COLUMNS = ("case", "status", "score", "grade", "target")
+_COLUMNS = ("case", "patient", "status", "score", "grade", "target")
 #: Larger files are not read for a page.
 _MOST_BYTES = 64 * 2**20
 
@@ -19,6 +20,8 @@ class Scores:
     """The lines of one number, aligned."""
 
     case: Sequence[str]
+    #: Empty strings if they are not known.
+    patient: Sequence[str]
     status: Sequence[str]
     score: Sequence[float | None]
     grade: Sequence[float | None]
@@ -32,6 +35,12 @@ def read_scores(run: Path, record: Record) -> Scores | None:
     path = run / "scores" / f"{record.key}.parquet"
     if path.is_symlink() or not path.is_file() or path.stat().st_size > _MOST_BYTES:
         return None
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2048)
+def _read(path: Path, _changed: int) -> Scores | None:
+    """Read a file once, though several pages show it."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -45,6 +54,7 @@ def read_scores(run: Path, record: Record) -> Scores | None:
     n = len(found["case"])
     return Scores(
         case=[str(case) for case in found["case"]],
+        patient=[str(patient) for patient in found.get("patient", [""] * n)],
         status=[str(status) for status in found.get("status", ["ok"] * n)],
         **{name: _numbers(found.get(name, [None] * n)) for name in ("score", "grade", "target")},
     )

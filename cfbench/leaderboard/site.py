@@ -12,22 +12,38 @@ from pathlib import Path
 
 from cfbench.leaderboard.environment import OWN_MARK, make_environment
 from cfbench.leaderboard.export import FORMATS, export
+from cfbench.leaderboard.history import History
 from cfbench.leaderboard.pages import make_pages
 from cfbench.leaderboard.png import OWN_NAME, Png
-from cfbench.leaderboard.runs import read_runs
+from cfbench.leaderboard.runs import Run, read_runs
 
 
-def build(runs: Sequence[Path], out: Path, *, unverified: Iterable[Path] = (), private: bool = False) -> Path:
+def build(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    unverified: Iterable[Path] = (),
+    verified: Iterable[Path] = (),
+    private: bool = False,
+) -> Path:
     """Write the site of these run folders into `out` and return the path of its `index.html`.
 
-    Runs among `unverified` were handed in and are marked so. `private` also shows images that may not be published,
-    for their owner alone. Each file appears whole or not at all, and pages after the pictures that they show. Pictures
-    and pages of an earlier build that this one does not make are removed: they may have been withdrawn. Raises
-    StoreError if a folder is not that of a run.
+    Runs among `unverified` were handed in and are marked so; those among `verified` too, and a re-run of a sample of
+    their cases agreed. `private` also shows images that may not be published, for their owner alone. Pairs keep their
+    own p-values, and there is no history: `cfbench.compare.site` adds both. Raises StoreError if a folder is not that
+    of a run.
     """
-    read = list(read_runs(runs, unverified, private=private))
+    return write_site(list(read_runs(runs, unverified, verified=verified, private=private)), out)
+
+
+def write_site(read: Sequence[Run], out: Path, histories: Sequence[History] = ()) -> Path:
+    """Write the site of runs that were read, as `build` does.
+
+    Each file appears whole or not at all, and pages after the pictures that they show. Pictures and pages of an earlier
+    build that this one does not make are removed: they may have been withdrawn.
+    """
     environment = make_environment(sorted({name for run in read for name in run.gallery.private}))
-    pages = {name: (template, context) for name, template, context in make_pages(read)}
+    pages = {name: (template, context) for name, template, context in make_pages(read, histories)}
     (out / "images").mkdir(parents=True, exist_ok=True)
     kept = {*pages}
     for run in read:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cfbench import records as rec
-from cfbench.leaderboard.cells import ABSENT, Cell, pool
+from cfbench.leaderboard.cells import ABSENT, OVER_SEEDS, Cell, pool
 from cfbench.leaderboard.ranks import Ranks
 from cfbench.leaderboard.text import decimals
 
@@ -99,7 +99,7 @@ def make_grid(records: Iterable[rec.Record], ranks: Ranks | None = None) -> Grid
         found.setdefault(row, {}).setdefault((r.view, r.metric), []).append(r)
         told.setdefault((r.cell.dataset, r.view, r.metric), set()).add(r.direction)
     rows = {
-        row: {key: _placed(pool(some), row, key, ranks or {}) for key, some in cells.items()}
+        row: {key: _placed(pool(some), row, key, ranks or Ranks()) for key, some in cells.items()}
         for row, cells in sorted(found.items())
     }
     directions = {key: next(iter(some)) if len(some) == 1 else "none" for key, some in told.items()}
@@ -151,10 +151,13 @@ def _table(grid: Grid, dataset: str, group: int, keys: Sequence[tuple[str, str]]
 
 
 def _placed(cell: Cell, row: tuple[str, str, str, str], key: tuple[str, str], ranks: Ranks) -> Cell:
-    """Return the cell with its tier, or with why it has none; marks of its own records go first."""
+    """Return the cell with its interval over seeds, and its tier or why it has none; its records' marks go first."""
     dataset, task, generator, attribution = row
-    name = " / ".join(part for part in (generator, attribution) if part)
-    place = ranks.get((dataset, task or None, *key, name))
+    column = (dataset, task or None, *key, " / ".join(part for part in (generator, attribution) if part))
+    ends = ranks.intervals.get(column)
+    if ends and cell.spread and cell.status == "ok":
+        cell = replace(cell, low=ends[0], high=ends[1], interval=OVER_SEEDS)
+    place = ranks.places.get(column)
     if cell.unranked or cell.value is None or place is None:
         return cell
     return replace(cell, tier=place) if isinstance(place, int) else replace(cell, unranked=(place,))

@@ -8,6 +8,8 @@ from functools import lru_cache
 
 #: Longer strings are cut: a name of ten megabytes must not make a page of ten megabytes.
 LONGEST = 600
+#: Smaller numbers are rounding errors of 0.
+_NOTHING = 1e-12
 #: Control, format (right-to-left overrides), surrogate and private characters, line and paragraph separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
@@ -51,5 +53,7 @@ def number(value: float | None, places: int = 3) -> str:
     """Return a number with a true minus sign; `–` for none; an exponent where the places would hide it."""
     if value is None or not math.isfinite(value):
         return "–"
+    if abs(value) < _NOTHING:
+        value = 0.0
     tiny = value != 0.0 and abs(value) < 0.5 * 10.0**-places
     return (f"{value:.1e}" if tiny else f"{value:,.{places}f}").replace("-", "\N{MINUS SIGN}")

@@ -1,6 +1,7 @@
 """Why a number cannot be had: every impossible combination is a sentence, never a hole in the table."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
 from cfbench.specs import Asset, AttributionSpec, DatasetInfo, FigureSpec, GeneratorSpec, MetricSpec, Task
@@ -31,7 +32,16 @@ def why_not_dataset(info: DatasetInfo, unavailable: Unavailable) -> str:
 
 def why_not_component(component: Component, info: DatasetInfo, unavailable: Unavailable) -> str:
     """Return why a component cannot run on this dataset, or nothing."""
-    return why_not_dims(component, info) or "; ".join(filter(None, map(unavailable, component.spec.assets)))
+    found = why_not_dims(component, info) or why_not_libraries(component)
+    return found or "; ".join(filter(None, map(unavailable, component.spec.assets)))
+
+
+def why_not_libraries(component: Component) -> str:
+    """Return which packages a component lacks and how to get them, or nothing; none of them is imported."""
+    missing = [name for name in component.spec.libraries if find_spec(name) is None]
+    if not missing:
+        return ""
+    return f"{component.name} needs {' and '.join(missing)}, not installed here: {component.spec.install}"
 
 
 def why_not_dims(component: Component, info: DatasetInfo) -> str:

@@ -111,8 +111,14 @@ def _attempt(source: Source, read: Callable[[Source], Iterable[Case | LeftOut]])
     try:
         found.extend(read(source))
     except (DataError, NotFiniteError) as error:
-        found.append(LeftOut(str(getattr(source, "name", source))[:200], str(error)))
+        found.append(LeftOut(str(getattr(source, "name", source))[:200], _with_row(error, source)))
     return found
+
+
+def _with_row(error: Exception, source: object) -> str:
+    """Return what is wrong, after the row that names the source if it has one and the sentence does not say it."""
+    where, why = str(getattr(source, "where", "")), str(error)
+    return why if where in why else f"{where}: {why}"
 
 
 def _ordered(items: Sequence[Source], work: Callable[[Source], Any], workers: int) -> Iterator[Any]:

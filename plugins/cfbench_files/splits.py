@@ -1,9 +1,11 @@
 """Which split a case is in: by a column, or by a hash of its patient. A patient is never in two."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from typing import Protocol, TypeVar, runtime_checkable
 
 from cfbench.errors import DataError
+from cfbench_files.listing import LeftOut
 
 SPLITS = ("train", "valid", "test")
 #: What data sets call them.
@@ -18,6 +20,23 @@ _NAMES = {
     "test": "test",
     "testing": "test",
 }
+
+
+@runtime_checkable
+class _Placed(Protocol):
+    """A case that a table places in a split."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def patient(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def where(self) -> str: ...
+
+
+Placed = TypeVar("Placed", bound=_Placed)
 
 
 def named_split(name: str, where: str) -> str:
@@ -52,13 +71,26 @@ def hashed_split(patient: str, valid: float, test: float, seed: int = 0) -> str:
     return "test" if drawn < test else "valid" if drawn < test + valid else "train"
 
 
-def check_patients(rows: Iterable[tuple[str, str, str]]) -> None:
-    """Raise DataError if a patient is in two splits. `rows`: patient, split, where (the file and row, for people)."""
-    home: dict[str, tuple[str, str]] = {}
-    for patient, split, where in rows:
-        known, first = home.setdefault(patient, (split, where))
-        if known != split:
-            raise DataError(
-                f"{where}: patient {patient!r} is in split {split}, but in {known} by {first}; a patient may be in one "
-                "split only: correct the table, or leave the split to cfbench (no split column)"
+def whole_patients(cases: Iterable[Placed], left: Sequence[LeftOut] = ()) -> tuple[list[Placed], list[LeftOut]]:
+    """Leave out every case of a patient who is in two splits: which one is right, nobody knows.
+
+    Args:
+        cases: in the order of their table.
+        left: what has been left out before.
+
+    Returns:
+        The cases of all other patients, and what is left out by now, with both rows.
+    """
+    found = list(cases)
+    first: dict[str, Placed] = {}
+    torn: dict[str, str] = {}
+    for case in found:
+        known = first.setdefault(case.patient, case)
+        if known.split != case.split:
+            torn.setdefault(
+                case.patient,
+                f"{case.where}: patient {case.patient!r} is in split {case.split}, but in {known.split} by "
+                f"{known.where}; a patient may be in one split only: correct the table, or leave the split to cfbench",
             )
+    out = [LeftOut(case.name, torn[case.patient]) for case in found if case.patient in torn]
+    return [case for case in found if case.patient not in torn], [*left, *out]

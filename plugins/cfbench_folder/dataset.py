@@ -9,7 +9,7 @@ from cfbench_files.dataset import FileDataset
 from cfbench_files.images import Geometry
 from cfbench_files.listing import LeftOut, Listing, Picture, below, root_of, why_missing
 from cfbench_files.pictures import Reading, picture_dataset
-from cfbench_files.splits import check_patients, hashed_split, named_split
+from cfbench_files.splits import hashed_split, named_split, whole_patients
 from cfbench_files.table import Row, read_table, single_rows
 from cfbench_folder.params import CLASS, SUFFIXES, FolderParams, class_folders, class_names, columns, value_of
 
@@ -43,8 +43,7 @@ def _by_table(root: Path, params: FolderParams) -> Listing:
             found.append(_picture(row, root, params))
         except DataError as error:
             out.append(LeftOut(row[params.id or params.file] or row.where, str(error)))
-    check_patients((p.patient, p.split, p.where) for p in found)
-    return Listing(found, out)
+    return Listing(*whole_patients(found, out))
 
 
 def _picture(row: Row, root: Path, params: FolderParams) -> Picture:

@@ -16,7 +16,7 @@ from cfbench.errors import DataError
 from cfbench.specs import DatasetInfo, param
 from cfbench_files.fingerprint import digest, fingerprint, listed
 from cfbench_files.listing import LeftOut, Listing, Picture, root_of, why_missing
-from cfbench_files.splits import check_patients, hashed_split
+from cfbench_files.splits import hashed_split, whole_patients
 from cfbench_files.table import read_table, single_rows
 
 NAME = "idrid"
@@ -134,7 +134,14 @@ MATCHES: Mapping[int, int] = dict(
 )
 #: Images of the published archive.
 PUBLISHED = {"grading": 516, "segmentation": 81}
-_GRADE_NAMES = ("no retinopathy", "mild", "moderate", "severe", "proliferative retinopathy")
+_GRADE_NAMES = (
+    "no retinopathy",
+    "mild retinopathy",
+    "moderate retinopathy",
+    "severe retinopathy",
+    "proliferative retinopathy",
+)
+_RISK_NAMES = ("no risk of macular edema", "low risk of macular edema", "high risk of macular edema")
 
 
 @dataclass(frozen=True)
@@ -188,13 +195,19 @@ def describe(params: IdridParams) -> DatasetInfo:
         fingerprint=f"{NAME} {missing or _fingerprint(params, found)}",
         missing=missing and f"{NAME}: {missing}",
         masks=tuple(MASKS),
-        prompts={
-            "grade": {float(g): f"fundus photograph, {name}" for g, name in enumerate(_GRADE_NAMES)},
-            **{d: {0.0: "fundus photograph", 1.0: f"fundus photograph with {d.replace('_', ' ')}"} for d in DRAWN},
-        },
+        prompts=_prompts(params),
         patients=False,
         licence="CC BY 4.0",
     )
+
+
+def _prompts(params: IdridParams) -> dict[str, dict[float, str]]:
+    if params.part == "grading":
+        names = {"grade": _GRADE_NAMES, "edema_risk": _RISK_NAMES}
+        return {
+            label: {float(v): f"fundus photograph, {name}" for v, name in enumerate(names[label])} for label in names
+        }
+    return {d: {0.0: "fundus photograph", 1.0: f"fundus photograph with {d.replace('_', ' ')}"} for d in DRAWN}
 
 
 def _fingerprint(params: IdridParams, found: list[Folders]) -> str:
@@ -240,8 +253,7 @@ def listing(params: IdridParams) -> Listing:
         found = [picture for folders in parts for picture in _drawn(folders, params)]
     else:
         found = _once([p for folders in parts for p in _graded(folders, params, out)], out)
-    check_patients((p.patient, p.split, p.where) for p in found)
-    return Listing(found, out)
+    return Listing(*whole_patients(found, out))
 
 
 def _drawn(folders: Folders, params: IdridParams) -> Iterator[Picture]:

@@ -1,6 +1,7 @@
 """Reads the official MedMNIST files."""
 
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -83,6 +84,24 @@ class MedMNIST:
         images, labels = _read(path, path.stat().st_mtime_ns, self._asset.checksum, SPLITS[split])
         self._check_images(images, split)
         return MedMNISTCases(split, images, self._archive.channels, {self._archive.label: self._values(labels, split)})
+
+    def report(self) -> Sequence[str]:
+        """Return the counts that a paper reports beside those of the file. Raises DataError without the file."""
+        reported = self._archive.reported
+        if not reported:
+            return ["checksum and counts as published"]
+        ours = Counter(value for split in self._archive.reported_of for value in self._official(split).tolist())
+        pairs = ", ".join(f"{value:g}: {ours[value]:,} (paper {count:,})" for value, count in reported.items())
+        parts = " and ".join(SPLITS[split] for split in self._archive.reported_of)
+        verdict = "as published" if ours == reported else "not as published"
+        return [
+            "checksum and counts as published",
+            f"{self._archive.label}, official {parts}: {pairs} [{self._archive.reported_by}]; {verdict}",
+        ]
+
+    def _official(self, split: str) -> Values:
+        """Return the labels of a split as the file has it, whichever is tested on."""
+        return self.cases(SWAPPED[split] if self._swapped else split).labels[self._archive.label]
 
     def _path(self) -> Path:
         path = locate(self._asset)

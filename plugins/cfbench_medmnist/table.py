@@ -38,6 +38,12 @@ class Archive:
     label: str
     #: Its value for each code in the file: `values[code]`.
     values: tuple[float, ...] = (0.0, 1.0)
+    #: Words for its values, from the lowest upward; or none.
+    words: tuple[str, ...] = ()
+    #: Images by value that a paper reports, of which splits, and where.
+    reported: Mapping[float, int] = field(default_factory=dict)
+    reported_of: tuple[str, ...] = ()
+    reported_by: str = ""
     channels: int = 1
     dims: int = 2
     #: Images in train, val and test.
@@ -71,6 +77,7 @@ class Archive:
             channels=self.channels,
             space=(params.size,) * self.dims,
             labels={self.label: tuple(sorted(self.values))},
+            prompts={self.label: dict(zip(sorted(self.values), self.words, strict=True))} if self.words else {},
             fingerprint=f"{EDITION} {asset.name} {asset.checksum}" + (" tested on val" if params.test == "val" else ""),
             patients=False,
             licence=LICENCE,
@@ -83,6 +90,16 @@ RETINA = Archive(
     summary="Fundus photographs (DeepDRiD); `grade`: severity of diabetic retinopathy, 0 to 4.",
     label="grade",
     values=(0.0, 1.0, 2.0, 3.0, 4.0),
+    words=(
+        "fundus photograph, no retinopathy",
+        "fundus photograph, mild retinopathy",
+        "fundus photograph, moderate retinopathy",
+        "fundus photograph, severe retinopathy",
+        "fundus photograph, proliferative retinopathy",
+    ),
+    reported={0.0: 540, 1.0: 140, 2.0: 234, 3.0: 214, 4.0: 72},
+    reported_of=("train", "valid"),
+    reported_by="Atad et al. 2024, Table 1",
     channels=3,
     counts=(1080, 120, 400),
     md5={
@@ -97,6 +114,7 @@ PNEUMONIA = Archive(
     name="pneumoniamnist",
     summary="Chest radiographs of children; `pneumonia`: 0 normal, 1 pneumonia.",
     label="pneumonia",
+    words=("Normal chest scan", "Pneumonia"),
     counts=(4708, 524, 624),
     md5={
         28: "28209eda62fecd6e6a2d98b1501bb15f",
@@ -112,6 +130,7 @@ BREAST = Archive(
     summary="Breast ultrasound; `malignant`: 1 malignant, 0 normal or benign (1 minus the code in the file).",
     label="malignant",
     values=(1.0, 0.0),
+    words=("breast ultrasound, normal or benign", "breast ultrasound, malignant lesion"),
     counts=(546, 78, 156),
     md5={
         28: "750601b1f35ba3300ea97c75c52ff8f6",
@@ -124,6 +143,7 @@ NODULE = Archive(
     name="nodulemnist3d",
     summary="Lung nodules in CT (LIDC-IDRI); `malignant`: rated 4 or 5 against 1 or 2.",
     label="malignant",
+    words=("benign lung nodule", "malignant lung nodule"),
     dims=3,
     counts=(1158, 165, 310),
     md5={28: "8755a7e9e05a4d9ce80a24c3e7a256f3", 64: "c47c5b7d457bf6332200d2ea6d64ecd8"},
@@ -132,6 +152,7 @@ ADRENAL = Archive(
     name="adrenalmnist3d",
     summary="Shapes of adrenal glands from CT (0 or 1, no grey levels); `mass`: 0 normal, 1 adrenal mass.",
     label="mass",
+    words=("normal adrenal gland", "adrenal gland with a mass"),
     dims=3,
     counts=(1188, 98, 298),
     md5={28: "bbd3c5a5576322bc4cdfea780653b1ce", 64: "17721accfe9fb005146a47d33bc54b2f"},
@@ -141,6 +162,7 @@ VESSEL = Archive(
     name="vesselmnist3d",
     summary="Shapes of brain vessel segments (IntrA); `aneurysm`: 0 healthy, 1 aneurysm.",
     label="aneurysm",
+    words=("healthy brain vessel", "brain vessel with an aneurysm"),
     dims=3,
     counts=(1335, 191, 382),
     md5={28: "b41fd4f7e7e2feedddb201585ecafa1b", 64: "6bb274a8846e1097066dcd64e2c4520f"},
@@ -149,6 +171,7 @@ SYNAPSE = Archive(
     name="synapsemnist3d",
     summary="Synapses of a rat in electron microscopy; `excitatory`: 0 inhibitory, 1 excitatory.",
     label="excitatory",
+    words=("inhibitory synapse", "excitatory synapse"),
     dims=3,
     counts=(1230, 177, 352),
     md5={28: "1235b78a3cd6280881dd7850a78eadb6", 64: "43bd14ebf3af9d3dd072446fedc14d5e"},

@@ -14,7 +14,7 @@ from cfbench.errors import DataError
 from cfbench.specs import DatasetInfo, param
 from cfbench_files.fingerprint import fingerprint
 from cfbench_files.listing import LeftOut, Listing, Picture, below, root_of, why_missing
-from cfbench_files.splits import check_patients, hashed_split
+from cfbench_files.splits import hashed_split, whole_patients
 from cfbench_files.table import Row, read_table, single_rows
 from cfbench_radiographs.findings import FINDINGS, label_of, prompts_of, value_of
 
@@ -90,8 +90,7 @@ def listing(params: ChexpertParams) -> Listing:
                 found.append(_picture(row, table, params))
             except DataError as error:
                 out.append(LeftOut(row["Path"], str(error)))
-    check_patients((p.patient, p.split, p.where) for p in found)
-    return Listing(found, out)
+    return Listing(*whole_patients(found, out))
 
 
 def _columns(params: ChexpertParams) -> list[str]:

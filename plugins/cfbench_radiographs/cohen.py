@@ -16,7 +16,7 @@ from cfbench.errors import DataError
 from cfbench.specs import DatasetInfo, param
 from cfbench_files.fingerprint import fingerprint, listed
 from cfbench_files.listing import LeftOut, Listing, Picture, below, root_of, why_missing
-from cfbench_files.splits import check_patients, hashed_split
+from cfbench_files.splits import hashed_split, whole_patients
 from cfbench_files.table import Row, read_table, single_rows
 
 NAME = "cohen-cxr"
@@ -100,8 +100,7 @@ def listing(params: CohenParams) -> Listing:
             found.append(_picture(row, scores, root, params))
         except DataError as error:
             out.append(LeftOut(row["filename"], str(error)))
-    check_patients((p.patient, p.split, p.where) for p in found)
-    return Listing(found, out)
+    return Listing(*whole_patients(found, out))
 
 
 def _wanted(row: Row, params: CohenParams) -> bool:

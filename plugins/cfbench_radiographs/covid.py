@@ -69,7 +69,7 @@ def describe(params: CovidParams) -> DatasetInfo:
         fingerprint=f"{NAME} {missing or _fingerprint(params)}",
         missing=missing and f"{NAME}: {missing}",
         masks=("lung",) if params.masks == "lung" else (),
-        prompts={"finding": finding, **binary, "abnormal": {0.0: normal}},
+        prompts={"finding": finding, **binary, "abnormal": {0.0: normal, 1.0: "Abnormal chest scan"}},
         patients=False,
         redistributable=False,
         licence="mixed sources; research use, not for redistribution",

@@ -58,4 +58,7 @@ def value_of(row: Row, column: str, uncertain: Uncertain, blank: Blank, against:
 
 def prompts_of(columns: tuple[str, ...]) -> dict[str, dict[float, str]]:
     """Return the prompts of each finding's label."""
-    return {label_of(c): {0.0: NORMAL, 1.0: c} for c in columns if c != "No Finding"}
+    return {
+        label_of(c): {0.0: "Abnormal chest scan", 1.0: NORMAL} if c == "No Finding" else {0.0: NORMAL, 1.0: c}
+        for c in columns
+    }

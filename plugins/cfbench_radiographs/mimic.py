@@ -16,7 +16,7 @@ from cfbench.errors import DataError
 from cfbench.specs import DatasetInfo, param
 from cfbench_files.fingerprint import fingerprint
 from cfbench_files.listing import LeftOut, Listing, Picture, root_of, why_missing
-from cfbench_files.splits import check_patients, hashed_split, named_split
+from cfbench_files.splits import hashed_split, named_split, whole_patients
 from cfbench_files.table import Row, read_table, single_rows
 from cfbench_radiographs.findings import NORMAL, label_of, prompts_of, value_of
 
@@ -147,8 +147,7 @@ def listing(params: MimicParams) -> Listing:
             out.append(LeftOut(row["dicom_id"], str(error)))
         else:
             found += [picture] if _kept(picture, params) else []
-    check_patients((p.patient, p.split, p.where) for p in found)
-    return Listing(found, out)
+    return Listing(*whole_patients(found, out))
 
 
 def _kept(picture: Picture, params: MimicParams) -> bool:

@@ -109,6 +109,8 @@ def cfbench_generators() -> Iterable[GeneratorSpec]:
         GeneratorSpec(
             name="text-ldm",
             factory="cfbench_text_ldm.model:TextLdm",
+            libraries=("diffusers", "transformers"),
+            install="pip install 'cfbench[ldm]'",
             loads=("pytorch_lightning", "cfbench_text_ldm.preload"),
             summary="latent diffusion under words: KL autoencoder, text encoder, U-Net; img2img with guidance",
             params=TextLdmParams,

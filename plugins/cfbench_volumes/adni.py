@@ -80,7 +80,7 @@ def describe(params: Params) -> DatasetInfo:
             [root / params.table] if root and there else [],
             listed(root) if root and there else "",
         ),
-        missing=missing,
+        missing=missing and f"adni: {missing}",
         redistributable=False,
         licence=LICENCE,
     )

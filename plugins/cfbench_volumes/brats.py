@@ -45,7 +45,11 @@ class Params(FolderParams):
         "which slices, one rule in all splits: half with and half without edema; any; the middle; those of `manifest`",
     )
     per_volume: int = param(1, "slices per case")
-    brain: float = param(0.05, "share of a slice that must be brain for it to be drawn")
+    brain: float = param(
+        0.2,
+        "share of a slice that must be brain for it to be drawn: near the vertex there is little, and never edema, so "
+        "that size alone would tell the classes apart",
+    )
     manifest: str = param("", "table of slices, below `root`: columns case and slice (0 = lowest)")
     upper: float = param(99.5, "percentile of the block that becomes 1")
     split: Literal["monai", "patients"] = param(
@@ -80,7 +84,7 @@ def describe(params: Params) -> DatasetInfo:
         prompts=PROMPTS,
         masks=MASKS,
         fingerprint=fingerprint("brats", VERSION, params, tables, listed(root) if root and there else ""),
-        missing=missing,
+        missing=missing and f"brats: {missing}",
         redistributable=False,
         licence=LICENCE,
     )

@@ -12,7 +12,7 @@ from cfbench.errors import DataError
 from cfbench_files.dataset import FileDataset
 from cfbench_files.listing import LeftOut, Listing, below, root_of
 from cfbench_files.prepared import Case, Layout
-from cfbench_files.splits import named_split
+from cfbench_files.splits import named_split, whole_patients
 from cfbench_files.table import Row, read_table, single_rows
 from cfbench_volumes.folder import Params, columns, grid_of, value_of
 from cfbench_volumes.geometry import AXIAL, PLANES, bounds, labels_on, middle, sample, sample_mask, turned
@@ -68,7 +68,7 @@ def list_items(params: Params) -> Listing:
             items.append(_item(row, root, params))
         except DataError as error:
             left.append(LeftOut(row[key] or row.where, str(error)))
-    return Listing(*_whole_patients(items, left))
+    return Listing(*whole_patients(items, left))
 
 
 def _item(row: Row, root: Path, params: Params) -> Item:
@@ -91,30 +91,8 @@ def _item(row: Row, root: Path, params: Params) -> Item:
     )
 
 
-def _whole_patients(items: list[Item], left: list[LeftOut]) -> tuple[list[Item], list[LeftOut]]:
-    """Leave out patients whom the table puts into two splits."""
-    first: dict[str, Item] = {}
-    torn: dict[str, str] = {}
-    for item in items:
-        known = first.setdefault(item.patient, item)
-        if known.split != item.split:
-            torn[item.patient] = (
-                f"{item.where}: patient {item.patient!r} is in {item.split}, but in {known.split} by {known.where}; "
-                "a patient may be in one split only"
-            )
-    out = [LeftOut(item.name, torn[item.patient]) for item in items if item.patient in torn]
-    return [item for item in items if item.patient not in torn], [*left, *out]
-
-
 def read_item(item: Item, params: Params) -> Iterator[Case]:
-    """Yield the one case of a row. Raises DataError or NotFiniteError, naming the row, if its files cannot be used."""
-    try:
-        yield _case(item, params)
-    except DataError as error:
-        raise DataError(f"{item.where}: {error}") from error
-
-
-def _case(item: Item, params: Params) -> Case:
+    """Yield the one case of a row. Raises DataError or NotFiniteError if its files cannot be used."""
     channel = params.channel if params.channel >= 0 else None
     raw = read_volume(item.path, channel, nan=params.nan)
     axes = PLANES.get(params.view, AXIAL)
@@ -130,7 +108,7 @@ def _case(item: Item, params: Params) -> Case:
     block = sample(volume, centre, shape, steps, outside=window[0], antialias=params.antialias)
     found = {name: sample_mask(mask, _inside(mask), centre, shape, steps) for name, mask in masks.items()}
     paths = (item.path, *item.masks.values())
-    return Case(
+    yield Case(
         id=item.name,
         patient=item.patient,
         split=item.split,

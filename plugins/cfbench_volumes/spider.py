@@ -36,6 +36,12 @@ PROMPTS = {
         4.0: "moderate disc degeneration",
         5.0: "severe disc degeneration",
     },
+    "modic": {
+        0.0: "vertebral endplates without Modic changes",
+        **{float(kind): f"Modic changes of type {kind}" for kind in (1, 2, 3)},
+    },
+    "upper_endplate": {0.0: "intact upper endplate", 1.0: "upper endplate with changes"},
+    "lower_endplate": {0.0: "intact lower endplate", 1.0: "lower endplate with changes"},
     "herniation": {0.0: "intervertebral disc without herniation", 1.0: "disc herniation"},
     "narrowing": {0.0: "intervertebral disc of normal height", 1.0: "narrowed intervertebral disc"},
     "bulging": {0.0: "intervertebral disc without bulging", 1.0: "bulging disc"},
@@ -85,6 +91,6 @@ def describe(params: Params) -> DatasetInfo:
         prompts=PROMPTS,
         masks=("disc",) if params.layout == "volumes" else ("box",),
         fingerprint=fingerprint("spider", VERSION, params, tables, listed(root, needed[:2]) if root and tables else ""),
-        missing=missing,
+        missing=missing and f"spider: {missing}",
         licence=LICENCE,
     )

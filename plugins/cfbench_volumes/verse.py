@@ -66,7 +66,7 @@ def describe(params: Params) -> DatasetInfo:
     """Return what is known without reading volumes. Raises DataError for impossible parameters."""
     pair(params.window, "window")
     if params.size < 1 or params.spacing <= 0:
-        raise DataError(f"size {params.size}, spacing {params.spacing:g}: expected numbers above 0")
+        raise DataError(f"verse: size {params.size}, spacing {params.spacing:g}: expected numbers above 0")
     missing = why_missing(params.root, (), HOW)
     root = root_of(params.root)
     levels = sorted(label for label in LEVELS if params.cervical or label not in CERVICAL)
@@ -74,7 +74,7 @@ def describe(params: Params) -> DatasetInfo:
         channels=1,
         space=(params.size, params.size),
         labels={"grade": GRADES, "level": tuple(float(label) for label in levels)},
-        prompts=PROMPTS,
+        prompts={**PROMPTS, "level": {float(label): f"vertebra {LEVELS[label]}" for label in levels}},
         masks=("vertebra",),
         fingerprint=fingerprint(
             "verse",
@@ -83,7 +83,7 @@ def describe(params: Params) -> DatasetInfo:
             grade_tables(root, params.grades) if root and not missing else (),
             listed(root) if root and not missing else "",
         ),
-        missing=missing,
+        missing=missing and f"verse: {missing}",
         licence=LICENCE,
     )
 

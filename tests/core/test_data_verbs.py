@@ -71,3 +71,30 @@ def test_real_images_are_previewed(tmp_path, test_data):
     done = cfbench("data", "preview", "retinamnist", root, "--count", 2, "--out", "sheet.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "sheet.png: 5 lines, 10 pictures" in done.stdout
+
+
+def test_classes_without_cases_are_headings_and_outlines_of_parts_lie_over_those_of_the_whole(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    from cfbench.cli.preview import _COLOURS
+
+    (tmp_path / "data").mkdir()
+    grey = Image.fromarray(np.full((24, 24), 90, np.uint8))
+    for i in range(3):
+        grey.save(tmp_path / "data" / f"{i}.png")
+    drawn = np.zeros((24, 24), np.uint8)
+    drawn[4:20, 4:20] = 255
+    Image.fromarray(drawn).save(tmp_path / "data" / "part.png")
+    rows = "".join(f"{i}.png,{i},{'train' if i else 'test'},part.png,part.png\n" for i in range(3))
+    (tmp_path / "data" / "cases.csv").write_text("file,grade,split,part,whole\n" + rows)
+    settings = ["table=cases.csv", "labels=[grade]", "split=split", "masks=[part,whole]", "size=24"]
+    words = ["data", "preview", "image-folder", f"root={tmp_path / 'data'}", *settings]
+    done = cfbench(*words, "--side", 48, "--count", 1, "--out", "sheet.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size[1] == 22 + 22 + 2 * (22 + 48 + 26)  # grade 0 has no training case
+        pixels = np.asarray(sheet.convert("RGB")).reshape(-1, 3)
+    first, second = (int((pixels == colour).all(axis=1).sum()) for colour in _COLOURS[:2])
+    assert first
+    assert not second

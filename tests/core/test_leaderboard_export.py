@@ -10,6 +10,7 @@ from board import HOSTILE, record, write_run
 
 from cfbench.leaderboard.export import FORMATS, export, to_csv, to_markdown
 from cfbench.leaderboard.latex import tex, to_latex
+from cfbench.leaderboard.ranks import Ranks
 from cfbench.leaderboard.runs import read_runs
 from cfbench.leaderboard.table import tables
 
@@ -56,7 +57,7 @@ def test_latex_has_booktabs_intervals_tiers_and_reasons():
             "flip", "counterfactual", 0.83, attribution="paper", published="Somebody 2024", n=0, low=None, high=None
         ),
     ]
-    ranks = {("vertebra", "fracture", "counterfactual", "flip", "dae / reflect"): 1}
+    ranks = Ranks({("vertebra", "fracture", "counterfactual", "flip", "dae / reflect"): 1})
     text = to_latex(tables(records, ranks))
     for part in (
         r"\toprule",

@@ -87,6 +87,15 @@ def test_what_cannot_be_had_is_a_sentence(tmp_path, registry):
     assert "left out by the suite (cross.exclude)" in reasons(plan)
 
 
+def test_a_library_that_is_not_installed_is_a_sentence(tmp_path, registry, monkeypatch):
+    text = TINY.replace("pca: {use: pca, z_dim: 12}", "words: {use: text-ldm, preset: quick}")
+    assert "fit_generator" in kinds(plan_of(tmp_path, registry, text=text))
+    monkeypatch.setitem(sys.modules, "diffusers", None)  # what an import finds where the extra is missing
+    plan = plan_of(tmp_path, registry, text=text)
+    assert "words needs diffusers, not installed here: pip install 'cfbench[ldm]'" in reasons(plan)
+    assert "fit_generator" not in kinds(plan)
+
+
 def test_grades_that_a_task_does_not_name_are_not_taken_for_negatives(tmp_path, registry):
     changes = ("tasks.fracture.grades=[0, 3]", "tasks.fracture.positive=[3]", "tasks.fracture.exclude_from_fit=[]")
     plan = plan_of(tmp_path, registry, *changes)

@@ -1,6 +1,8 @@
 """Prepared cases: the same whatever the number of workers and however often it was killed, and read back as written."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 
@@ -129,6 +131,51 @@ def test_a_killed_preparation_goes_on_where_it_was(made, tmp_path):
     resumed = made(how=watched, scratch=scratch, workers=1)
     assert 15 < min(seen) <= 25
     assert contents(resumed) == contents(made())
+
+
+SLOWLY = """\
+import sys, time
+from pathlib import Path
+import numpy as np
+from cfbench.protocols import Context
+from cfbench_files.prepared import Case, Layout, prepare
+
+def read(i):
+    time.sleep(0.05)
+    yield Case(id=f"{i:03d}", patient=str(i), split="train", labels={}, image=np.full((1, 4, 6), i, np.uint8))
+
+scratch, out = Path(sys.argv[1]), Path(sys.argv[2])
+layout = Layout(shape=(1, 4, 6), dtype="uint8")
+prepare(list(range(200)), read, layout, out, Context(0, scratch), workers=2)
+"""
+
+
+def test_a_process_that_is_killed_outright_loses_only_what_was_under_way(tmp_path):
+    scratch, seen = tmp_path / "scratch", []
+    for name in ("scratch", "dead", "out", "whole", "other"):
+        (tmp_path / name).mkdir()
+    dying = subprocess.Popen([sys.executable, "-c", SLOWLY, str(scratch), str(tmp_path / "dead")])
+    journal = scratch / "journal.jsonl"
+    give_up = time.monotonic() + 60
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 10) and time.monotonic() < give_up:
+        time.sleep(0.02)
+    dying.kill()
+    dying.wait()
+    kept = journal.read_bytes().count(b"\n")
+    assert 10 <= kept < 200
+
+    def watched(i):
+        seen.append(i)
+        yield Case(id=f"{i:03d}", patient=str(i), split="train", labels={}, image=np.full((1, 4, 6), i, np.uint8))
+
+    layout = Layout(shape=(1, 4, 6), dtype="uint8")
+    steps = []
+    context = Context(0, scratch, progress=lambda done, total, what: steps.append((done, total)))
+    prepare(list(range(200)), watched, layout, tmp_path / "out", context, workers=2)
+    assert sorted(seen) == list(range(kept, 200))
+    assert steps == [(done, 200) for done in range(kept + 1, 201)]
+    prepare(list(range(200)), watched, layout, tmp_path / "whole", Context(0, tmp_path / "other"))
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("damage", ["line", "pixels", "mask", "journal"])

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,8 @@ from openpyxl import Workbook
 from cfbench.errors import DataError
 from cfbench_files import table
 from cfbench_files.fingerprint import fingerprint, listed
-from cfbench_files.listing import below, why_missing
-from cfbench_files.splits import check_patients, hashed_split, named_split
+from cfbench_files.listing import LeftOut, below, why_missing
+from cfbench_files.splits import hashed_split, named_split, whole_patients
 from cfbench_files.table import check_unique, header_of, read_table, single_rows
 
 TEXT = 'id,grade,note\n007,2,plain\n08, 3 ,"a, b"\n\n9,,x\n'
@@ -131,9 +132,26 @@ def test_shares_of_patients_are_as_asked():
         hashed_split("a", 0.5, 0.5)
 
 
-def test_a_patient_in_two_splits_is_refused_with_both_rows():
-    with pytest.raises(DataError, match=r"t.csv, row 9: patient '007' is in split test, but in train by t.csv, row 2"):
-        check_patients([("007", "train", "t.csv, row 2"), ("7", "test", "row 3"), ("007", "test", "t.csv, row 9")])
+@dataclass(frozen=True)
+class Placed:
+    name: str
+    patient: str
+    split: str
+    where: str
+
+
+def test_a_patient_in_two_splits_is_left_out_whole_with_both_rows():
+    cases = [
+        Placed("a", "007", "train", "t.csv, row 2"),
+        Placed("b", "7", "test", "t.csv, row 3"),
+        Placed("c", "007", "test", "t.csv, row 9"),
+        Placed("d", "007", "train", "t.csv, row 10"),
+    ]
+    kept, left = whole_patients(cases, [LeftOut("x", "before")])
+    assert [case.name for case in kept] == ["b"]
+    assert [item.name for item in left] == ["x", "a", "c", "d"]
+    why = "t.csv, row 9: patient '007' is in split test, but in train by t.csv, row 2"
+    assert all(item.why.startswith(why) for item in left[1:])
 
 
 def test_names_of_splits_are_understood_and_strange_ones_refused():

@@ -1,5 +1,7 @@
 """Any folder of images becomes a dataset, by its table or by its folders; what is wrong is named."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -163,32 +165,32 @@ def test_one_bad_case_loses_no_other_and_each_is_named(tmp_path):
         12: "id 'twice' is also in cases.csv, row 11",
     }.items():
         assert any(f"cases.csv, row {row}:" in line and words in line for line in report.splitlines()), (row, words)
-    from dataclasses import replace
-
     with pytest.raises(DataError, match=r"cases\.csv, row"):
         loaded(replace(params, strict=True), tmp_path, "strict")
 
 
-def test_a_patient_in_two_splits_is_refused(tmp_path):
-    params = table(tmp_path, "1,a.png,0,1,007,train,,,", "2,a.png,1,1,007,test,,,")
-    with pytest.raises(DataError, match=r"cases.csv, row 3: patient '007' is in split test, but in train by .*row 2"):
-        loaded(params, tmp_path)
+def test_a_patient_in_two_splits_is_left_out(tmp_path):
+    rows = ("1,a.png,0,1,007,train,,,", "2,a.png,1,1,007,test,,,", "3,a.png,1,1,7,train,,,")
+    picture(tmp_path / "data" / "a.png", 9)
+    params = table(tmp_path, *rows)
+    dataset = loaded(params, tmp_path)
+    assert set(everything(dataset)) == {"3"}
+    why = "cases.csv, row 3: patient '007' is in split test, but in train by cases.csv, row 2"
+    assert "\n".join(dataset.report()).count(why) == 2
+    with pytest.raises(DataError, match="patient '007' is in split test"):
+        loaded(replace(params, strict=True), tmp_path, "strict")
 
 
 def test_images_of_twelve_bits_fill_the_range(tmp_path):
     params = table(tmp_path, "1,a.png,0,1,1,train,,,", "2,b.png,1,1,2,train,,,")
     picture(tmp_path / "data" / "a.png", 4095, kind=np.uint16)
     picture(tmp_path / "data" / "b.png", 1024, kind=np.uint16)
-    from dataclasses import replace
-
     cases = everything(loaded(replace(params, window=(0.0, 4095.0)), tmp_path))
     assert float(cases["1"][3].x.min()) == 1
     assert float(cases["2"][3].x.mean()) == pytest.approx(1024 / 4095, abs=1e-5)
 
 
 def test_names_of_classes_in_a_table(tmp_path):
-    from dataclasses import replace
-
     params = replace(table(tmp_path, "1,a.png,mild,1,1,train,,,", "2,a.png,odd,1,2,train,,,"), classes=("none", "mild"))
     picture(tmp_path / "data" / "a.png", 1)
     assert describe(params).labels["grade"] == (0.0, 1.0)
@@ -198,8 +200,6 @@ def test_names_of_classes_in_a_table(tmp_path):
 
 
 def test_descriptions_say_what_is_wrong(tmp_path):
-    from dataclasses import replace
-
     assert "`root` is empty" in describe(FolderParams()).missing
     params = table(tmp_path, *(f"{i},a.png,{i},1,{i},train,,," for i in range(50)))
     with pytest.raises(DataError, match=r"50 distinct values.*`measurements`"):

@@ -10,6 +10,7 @@ import torch
 
 from cfbench.assets import locate, state
 from cfbench.errors import ChecksumError, DataError
+from cfbench.protocols import ReportingDataset
 from cfbench_medmnist import dataset, table
 from cfbench_medmnist.dataset import MedMNIST, to_images
 from cfbench_medmnist.plugin import cfbench_datasets
@@ -276,3 +277,20 @@ def test_the_papers_test_cases_are_the_official_validation_images(official):
     for split, other in (("train", "train"), ("valid", "test"), ("test", "valid")):
         assert paper.cases(split).ids == plain.cases(other).ids
     assert RETINA.describe(Params(test="val")).fingerprint != RETINA.describe(Params()).fingerprint
+
+
+def test_official_grades_stand_beside_the_papers(official):
+    for test in ("test", "val"):
+        retina = MedMNIST(RETINA, Params(root=str(official), test=test))
+        assert isinstance(retina, ReportingDataset)
+        checked, counted = retina.report()
+        assert "as published" in checked
+        assert counted.startswith("grade, official train and val: 0: 540 (paper 540)")
+        assert counted.endswith("; as published")
+
+
+def test_every_class_has_words():
+    for spec in cfbench_datasets():
+        (label,) = spec.describe(Params()).prompts
+        words = spec.describe(Params()).prompts[label]
+        assert len(set(words.values())) == len(words) == len(spec.describe(Params()).labels[label])

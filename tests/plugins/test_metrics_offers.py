@@ -19,12 +19,13 @@ def test_the_names_are_these():
     assert list(SPECS) == [
         "auc", "auc-hard", "f1", "mae", "mae-rounded", "macro-f1", "qwk",
         "l1", "l2", "ssim", "ms-ssim", "ms-ssim-3scale", "lpips", "lpips-resized", "sparsity", "changed-share",
-        "reversibility",
-        "fid", "fid-floor", "kid", "fd-judge", "fd-judge-floor", "fd-split", "fd-inf", "kid-judge",
+        "reversibility", "re-identification",
+        "fid", "fid-floor", "kid", "fd-radiomics", "fd-radiomics-floor",
+        "fd-judge", "fd-judge-floor", "fd-split", "fd-inf", "kid-judge",
         "transition-margin",
         "flip", "flip-explained", "flip-gap", "flip-control", "cv-tau", "cout", "grade-error", "monotonicity",
         "sweep-slope",
-        "measurement-error", "measurement-bias", "truth-error",
+        "measurement-error", "measurement-bias", "truth-error", "augmentation-utility",
         "auprc", "dice-at-area", "pointing-game", "relevance-mass", "relevance-rank", "false-edit-energy",
         "outside-change", "outside-edit", "deletion-blur", "insertion-blur",
     ]  # fmt: skip

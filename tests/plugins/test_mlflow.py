@@ -7,6 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
+from base64 import b64decode
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +16,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from cfbench.records import Cell, Record
-from cfbench_mlflow import after_run, entries, plugin, target
+from cfbench.errors import StoreError
+from cfbench.records import Cell, Record, records_digest
+from cfbench_mlflow import after_run, entries, plugin, saved_view, target
 from cfbench_mlflow.command import mlflow as command
-from cfbench_mlflow.sync import ENVIRONMENT, sync
+from cfbench_mlflow.gallery import CASES, read_gallery, write_table
+from cfbench_mlflow.sync import sync
 
 KEYS = Cell(dataset="vertebra", task="fracture", generator="dae", attribution="reflect", seed=0)
 
@@ -43,7 +47,7 @@ RECORDS = [
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory):
     """Return a database that MLflow has brought up to date: the slow part, done once."""
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(target.ENVIRONMENT)
     root = tmp_path_factory.mktemp("mlflow")
     folder = root / "suite" / "hash"
     folder.mkdir(parents=True)
@@ -64,7 +68,12 @@ def folder(tmp_path, migrated, monkeypatch):
         "cfbench": "0.1.0",
         "environment": {"torch": "2.13"},
         "started": "2026-11-20T10:00:00+00:00",
-        "datasets": {"vertebra": {"use": "vertebra-phantom", "fingerprint": "abc"}},
+        "command": "cfbench run vcf.yaml",
+        "datasets": {"vertebra": {"use": "vertebra-phantom", "fingerprint": "abc", "params": {"size": 32}}},
+        "components": {
+            "generators": {"dae": {"use": "dae", "version": 1, "params": {"steps": 20, "mult": [1, 2], "weights": ""}}},
+            "attributions": {"other": {"use": "truth", "version": 1, "params": {}, "sentinel": True}},
+        },
     }
     (made / "run.json").write_text(json.dumps(about))
     return made
@@ -100,7 +109,20 @@ def test_a_cell_becomes_a_run_below_that_of_its_suite(folder):
         "probe/auc/ci95_hi": pytest.approx(0.9),
         "probe/auc/n": 20.0,
     }
-    assert reflect.data.params == {**{k: str(v) for k, v in vars(KEYS).items()}}
+    settings = {k: v for k, v in reflect.data.params.items() if k.startswith("settings/")}
+    assert {k: v for k, v in reflect.data.params.items() if k not in settings} == {
+        **{k: str(v) for k, v in vars(KEYS).items()},
+        "run": "3fa9",
+    }
+    assert settings == {
+        "settings/dataset.use": "vertebra-phantom",
+        "settings/dataset.size": "32",
+        "settings/generator.use": "dae",
+        "settings/generator.version": "1",
+        "settings/generator.steps": "20",
+        "settings/generator.mult": "[1, 2]",
+    }
+    assert other.data.params["settings/attribution.sentinel"] == "True"
     assert reflect.data.tags["skipped/probe/f1"] == "needs more than one class"
     assert other.data.tags["failed/counterfactual/flip"] == "killed by signal 9"
     assert (reflect.info.status, other.info.status, suite.info.status) == ("FINISHED", "FAILED", "FAILED")
@@ -108,7 +130,8 @@ def test_a_cell_becomes_a_run_below_that_of_its_suite(folder):
     assert suite.data.tags["cfbench.environment.torch"] == "2.13"
     assert suite.info.start_time == 1795168800000
     (dataset,) = reflect.inputs.dataset_inputs
-    assert (dataset.dataset.name, dataset.dataset.digest) == ("vertebra", entries.digest("abc"))
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("vertebra", entries.digest("abc")[:12])
+    assert json.loads(dataset.dataset.source)["tags"]["cfbench.fingerprint"] == "abc"
     experiment = client.get_experiment(suite.info.experiment_id)
     assert experiment.artifact_location.startswith((folder.parents[1] / "mlflow-artifacts").as_uri())
 
@@ -145,14 +168,40 @@ def test_a_cell_that_is_no_longer_there_is_removed(folder):
     assert len(runs(folder)[2]) == 1
 
 
-def test_a_sync_that_was_killed_half_way_is_made_good(folder):
-    uri = target.tracking_uri(folder)
-    sync(RECORDS, folder, uri)
-    client, _, (other, _) = runs(folder)
-    client.set_terminated(other.info.run_id, status="RUNNING")
+@pytest.mark.parametrize(
+    ("step", "at"),
+    [("log_inputs", 1), ("log_artifacts", 1), ("log_batch", 3), ("set_terminated", 2), ("delete_run", 1)],
+)
+def test_a_sync_that_dies_anywhere_is_made_good(folder, monkeypatch, step, at):
+    """Killed in front of any of the calls that write: what was half done is made again, and nothing is there twice."""
+    from mlflow.tracking import MlflowClient
+
+    class KilledError(BaseException):
+        pass
+
+    write_gallery(folder, [KEYS])
+    uri, calls, call = target.tracking_uri(folder), [], getattr(MlflowClient, step)
+    sync([record("auc", 0.1)], folder, uri)
+
+    def dying(self, *args, **named):
+        calls.append(step)
+        if len(calls) == at:
+            raise KilledError
+        return call(self, *args, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, step, dying)
+        try:
+            sync(RECORDS, folder, uri)
+        except KilledError:
+            assert json.loads((folder / target.STATE).read_text())["digest"] != records_digest(RECORDS)
     done = sync(RECORDS, folder, uri)
-    assert (done.created, done.kept) == (1, 1)
-    assert [r.info.status for r in runs(folder)[2]] == ["FAILED", "FINISHED"]
+    assert done.created + done.kept == 2
+    _, suite, cells = runs(folder)
+    assert [r.info.run_name for r in cells] == ["dae / other", "dae / reflect"]
+    assert {r.info.status for r in [suite, *cells]} == {"FINISHED", "FAILED"}
+    assert cells[1].data.metrics["probe/auc"] == 0.8
+    assert sync(RECORDS, folder, uri).kept == 2
 
 
 def test_two_runs_of_one_suite_do_not_touch_each_other(folder):
@@ -165,37 +214,197 @@ def test_two_runs_of_one_suite_do_not_touch_each_other(folder):
     assert sync(RECORDS, folder, uri).kept == 2
 
 
-def test_pictures_are_logged_only_if_they_may_be_published(folder):
+def write_gallery(folder, cells, public=True, **changes):
+    """Write a gallery of nine cases, the first of which asks for a file elsewhere."""
     gallery = folder / "gallery"
     gallery.mkdir()
     images = {}
-    for role in ("input", "counterfactual", "difference"):
-        Image.new("L", (8, 8), 99).save(gallery / f"{role}.png")
+    for i, role in enumerate(("input", "counterfactual", "difference", "reconstruction")):
+        Image.new("L", (8, 8), 60 * i).save(gallery / f"{role}.png")
         images[role] = f"{role}.png"
-    items = [{"id": f"c{i}", "grade": 3, "target": 0, "status": "ok", "images": images} for i in range(9)]
-    items[0]["images"] = {**images, "input": "../run.json"}
-    shown, hidden = (
-        {**vars(KEYS), "attribution": a, "public": a == "reflect", "items": items} for a in ("reflect", "other")
-    )
-    (gallery / "index.json").write_text(json.dumps({"cells": [shown, hidden]}))
+    items = [
+        {"id": f"c{i}", "grade": 3.0, "target": 0.0, "status": "ok", "images": images, "numbers": {"L1": 0.25}}
+        for i in range(9)
+    ]
+    items[0]["images"] = {**images, "input": "../secret.png"}
+    items[1] |= {"status": "failed", "images": {"input": "input.png"}, "numbers": {}}
+    items[2] |= changes
+    shown = [{**vars(cell), "public": public, "items": items} for cell in cells]
+    (gallery / "index.json").write_text(json.dumps({"cells": shown}))
+
+
+def files(client, run, path=None):
+    """Return the paths of all of a run's files."""
+    found = client.list_artifacts(run.info.run_id, path)
+    return {f for a in found for f in (files(client, run, a.path) if a.is_dir else {a.path})}
+
+
+def table_of(client, run):
+    table = json.loads(Path(client.download_artifacts(run.info.run_id, "gallery.json")).read_text())
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+
+def test_cases_become_a_table_of_pictures_that_the_interface_finds(folder):
+    Image.new("L", (8, 8)).save(folder / "secret.png")
+    write_gallery(folder, [KEYS])
     sync(RECORDS, folder, target.tracking_uri(folder))
     client, _, (other, reflect) = runs(folder)
-    assert client.list_artifacts(other.info.run_id) == []
-    paths = {a.path for a in client.list_artifacts(reflect.info.run_id)}
-    assert "gallery.json" in paths
-    table = json.loads(Path(client.download_artifacts(reflect.info.run_id, "gallery.json")).read_text())
-    assert [row[table["columns"].index("id")] for row in table["data"]] == ["c1", "c2", "c3"]
+    assert files(client, other) == set()
+    assert json.loads(reflect.data.tags["mlflow.loggedArtifacts"]) == [{"path": "gallery.json", "type": "table"}]
+    rows = table_of(client, reflect)
+    assert [row["case"] for row in rows] == [f"c{i}, 3 to 0" for i in range(1, 9)][:CASES]
+    assert (rows[0]["status"], rows[1]["L1"]) == ("failed", "0.25")
+    assert list(rows[0])[:2] == ["case", "output"]
+    pictures = [row["output"]["filepath"] for row in rows]
+    assert files(client, reflect) == {"gallery.json", *pictures}
+    with Image.open(client.download_artifacts(reflect.info.run_id, pictures[1])) as strip:
+        middles = [strip.getpixel((50 + 100 * i, 60)) for i in range(3)]
+        assert middles == [(0, 0, 0), (60, 60, 60), (120, 120, 120)]
+        assert strip.width == 3 * 100 - 4  # a counterfactual stands in for the reconstruction
+    with Image.open(client.download_artifacts(reflect.info.run_id, pictures[0])) as strip:
+        assert strip.width == 96
 
 
-def test_a_saved_table_of_cells_is_stored_once(folder):
+def test_no_pixel_leaves_that_may_not_be_published(folder):
+    """Neither if the gallery is not public, nor if `run.json` says so of the dataset, figures included."""
+    write_gallery(folder, [KEYS], public=False)
+    (folder / "figures").mkdir()
+    Image.new("L", (8, 8)).save(folder / "figures" / "f.png")
+    entry = {**vars(KEYS), "public": True, "reason": "", "file": "f.png"}
+    (folder / "figures" / "index.json").write_text(json.dumps({"figures": [entry]}))
+    sync(RECORDS, folder, target.tracking_uri(folder))
+    client, _, (_, reflect) = runs(folder)
+    assert files(client, reflect) == {"figures/f.png"}
+
+    about = json.loads((folder / "run.json").read_text())
+    about["datasets"]["vertebra"]["redistributable"] = False
+    index = json.loads((folder / "gallery" / "index.json").read_text())
+    index["cells"][0]["public"] = True
+    (folder / "run.json").write_text(json.dumps(about))
+    (folder / "gallery" / "index.json").write_text(json.dumps(index))
+    sync([*RECORDS, record("mae", 0.1)], folder, target.tracking_uri(folder))
+    client, suite, (_, reflect) = runs(folder)
+    assert files(client, reflect) == set()
+    assert files(client, suite) == {"run.json"}
+
+
+def test_a_hostile_gallery_costs_its_own_lines_at_most(folder, tmp_path):
+    gallery = folder / "gallery"
+    gallery.mkdir()
+    Image.new("L", (8, 8)).save(gallery / "input.png")
+    (gallery / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 99)
+    (gallery / "text.png").write_text("a secret")
+    Image.new("L", (9000, 1)).save(gallery / "huge.png")
+    Image.new("L", (8, 8)).save(tmp_path / "elsewhere.png")
+    (gallery / "link.png").symlink_to(tmp_path / "elsewhere.png")
+    (gallery / "folder.png").mkdir()
+    bad = (
+        "broken.png",
+        "text.png",
+        "huge.png",
+        "link.png",
+        "folder.png",
+        "/etc/x.png",
+        "../run.json",
+        "a\0b.png",
+        3,
+        {},
+    )
+    items = [{"id": "bad", "images": {"input": file}} for file in bad]
+    items += [3, {}, {"images": []}, {"images": {"input": ["x"]}}]
+    long = {"id": "<img src=x onerror=alert(1)>" * 999, "grade": "\ud800", "target": [], "status": None, "numbers": 3}
+    clash = {"numbers": {"../../x": "y" * 9999, "output": "mine", "case": "mine", "L1": 1e999}}
+    items += [{**told, "images": {"input": "input.png", "counterfactual": "broken.png"}} for told in (long, clash)]
+    (gallery / "index.json").write_text(json.dumps({"cells": [{**vars(KEYS), "public": True, "items": items}]}))
+    (tmp_path / "out").mkdir()
+    assert write_table(read_gallery(folder, {}), KEYS, tmp_path / "out")
+    table = json.loads((tmp_path / "out" / "gallery.json").read_text())
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert [row["output"]["filepath"] for row in rows] == ["gallery/00.png", "gallery/01.png"]
+    assert max(len(str(v)) for row in rows for v in row.values()) < 300
+    assert sorted(p.name for p in (tmp_path / "out" / "gallery").iterdir()) == ["00.png", "01.png"]
+
+
+@pytest.mark.parametrize(
+    "index", ["", "[]", "{}", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{"public": true}]}', "[" * 99999]
+)
+def test_a_broken_index_shows_nothing(folder, index):
+    (folder / "gallery").mkdir()
+    (folder / "gallery" / "index.json").write_text(index)
+    gallery = read_gallery(folder, {"datasets": 3})
+    assert (dict(gallery.items), dict(gallery.figures)) == ({}, {})
+
+
+# What is shown
+
+
+def view_of(tags, key):
+    view = json.loads(tags[f"mlflow.sharedViewState.{key}"])
+    return view["name"], json.loads(zlib.decompress(b64decode(view["state"].removeprefix("deflate;"))))
+
+
+def test_each_run_has_a_view_of_its_cells_and_the_suite_one_of_all(folder):
     uri = target.tracking_uri(folder)
-    hint = sync(RECORDS, folder, uri).hint
+    page = sync(RECORDS, folder, uri).page
     client, suite, _ = runs(folder)
-    view = client.get_experiment(suite.info.experiment_id).tags["mlflow.sharedViewState.cfbench"]
-    assert "viewStateShareKey=cfbench" in hint
+    tags = client.get_experiment(suite.info.experiment_id).tags
+    key = f"cfbench-{suite.data.tags['cfbench.run'][:12]}"
+    assert (
+        page == f"#/experiments/{suite.info.experiment_id}/runs?viewStateShareKey={key}&workflowType=machine_learning"
+    )
+    name, state = view_of(tags, key)
+    assert name == "3fa9 2026-11-20 10:00"
+    query = [suite.info.experiment_id], state["searchFilter"]
+    assert {r.info.run_name for r in client.search_runs(*query)} == {"dae / reflect", "dae / other"}
+    assert state["orderByKey"] == "metrics.`probe/auc`"
+    assert state["selectedColumns"][:2] == ["metrics.`probe/auc`", "params.`generator`"]
+    assert "groupBy" not in state
+    shown = {section["name"]: section["display"] for section in state["compareRunSections"]}
+    assert shown == {"probe": True, "probe/auc": False}
+    assert view_of(tags, "cfbench")[0] == "all runs of this suite"
+
     time.sleep(0.002)
-    sync([*RECORDS], folder, uri)
-    assert client.get_experiment(suite.info.experiment_id).tags["mlflow.sharedViewState.cfbench"] == view
+    (folder / target.STATE).unlink()
+    sync(RECORDS, folder, uri)
+    assert client.get_experiment(suite.info.experiment_id).tags == tags
+
+
+def test_seeds_have_a_view_of_their_mean(folder):
+    sync([record("auc", 0.5 + s / 10, seed=s) for s in range(3)], folder, target.tracking_uri(folder))
+    client, suite, cells = runs(folder)
+    tags = client.get_experiment(suite.info.experiment_id).tags
+    _, state = view_of(tags, f"cfbench-{suite.data.tags['cfbench.run'][:12]}-seeds")
+    assert {k["groupByData"] for k in state["groupBy"]["groupByKeys"]} <= cells[0].data.params.keys()
+    assert [r.info.run_name for r in cells] == [f"dae / reflect, seed {s}" for s in range(3)]
+
+
+def test_only_the_newest_views_are_kept(folder, monkeypatch):
+    monkeypatch.setattr(saved_view, "KEPT", 2)
+    for i in range(3):
+        again = folder.with_name(f"run{i}")
+        again.mkdir()
+        sync(RECORDS[:1], again, target.tracking_uri(folder))
+    from mlflow.tracking import MlflowClient
+
+    tags = MlflowClient(target.tracking_uri(folder)).get_experiment_by_name("vcf").tags
+    names = {view_of(tags, k.removeprefix("mlflow.sharedViewState."))[0] for k in tags if "sharedView" in k}
+    assert {name.strip() for name in names} == {"all runs of this suite", "run1", "run2"}
+
+
+def test_a_view_fits_into_a_tag_however_many_metrics_there_are(folder):
+    made = [record(f"metric-{digest}", 0.5) for digest in (entries.digest(i) for i in range(300))]
+    sync(made, folder, target.tracking_uri(folder))
+    client, suite, (cell,) = runs(folder)
+    assert len(cell.data.metrics) == 1200
+    tags = client.get_experiment(suite.info.experiment_id).tags
+    assert max(len(v) for k, v in tags.items()) <= 5000
+
+
+def test_names_say_what_differs_and_the_method_first():
+    two = [KEYS, replace(KEYS, dataset="chest", task=None, attribution=None, seed=1)]
+    assert list(entries.cell_names(two).values()) == ["dae / reflect, vertebra, seed 0", "dae, chest, seed 1"]
+    assert list(entries.cell_names([KEYS, replace(KEYS, generator=None)]).values()) == ["dae / reflect", "reflect"]
+    assert list(entries.cell_names([replace(KEYS, generator=None, attribution=None)]).values()) == ["data"]
 
 
 # Keys and values
@@ -214,8 +423,44 @@ def test_names_that_mlflow_refuses_are_changed_and_stay_apart(folder):
     made += [record("r" * 300 + str(i), status="skipped", reason="why " * 4000) for i in range(2)]
     sync(made, folder, target.tracking_uri(folder))
     (run,) = runs(folder)[2]
-    points = {k: v for k, v in run.data.metrics.items() if not k.endswith(("/n", "/ci95_lo", "/ci95_hi"))}
+    points = {k: v for k, v in run.data.metrics.items() if not k.endswith(entries.ENDINGS)}
     assert sorted(points.values()) == pytest.approx([0.1 * i for i in range(len(names))])
+
+
+def test_hostile_strings_are_kept_apart_and_harm_nothing(folder):
+    """Separators, relative paths, markup, control and lone surrogate characters, values beyond every limit."""
+    evil = "../../etc/`x' OR 1=1 --\n\x00\ud800<script>alert(1)</script>" + "Δ" * 9000
+    about = json.loads((folder / "run.json").read_text())
+    params = {evil: evil, f"{evil}2": math.inf, "nested": {"..": evil}, "fine": 1}
+    about |= {"suite": evil, "started": evil, "suite_hash": evil, "command": evil, "environment": [evil]}
+    about["components"] = {"generators": {evil: {"use": evil, "params": params}}, "attributions": [evil]}
+    about["datasets"] = {evil: {"fingerprint": evil, "use": {"a": evil}}}
+    (folder / "run.json").write_text(json.dumps(about))
+    cell = Cell(dataset=evil, task=evil, generator=evil, attribution=evil, seed=0)
+    made = [
+        Record(suite=evil, cell=cell, metric=f"{evil}{i}", view=evil, value=0.5, unranked=(evil,)) for i in range(2)
+    ]
+    made.append(Record(suite=evil, cell=cell, metric="m", view="..", status="failed", reason=evil))
+    uri = target.tracking_uri(folder)
+    assert sync(made, folder, uri).created == 1
+    assert sync(made, folder, uri).kept == 1
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(uri)
+    (experiment,) = [e for e in client.search_experiments() if e.name not in {"Default", "suite"}]
+    found = client.search_runs([experiment.experiment_id], "tags.`cfbench.kind` = 'cell'")[0]
+    assert list(found.data.metrics.values()).count(0.5) == 2
+    assert found.data.params["settings/generator.fine"] == "1"
+    assert found.data.params["dataset"].endswith("Δ")
+    assert "failed/m" in found.data.tags
+    inside = folder.parents[1]
+    assert {p.name for p in inside.iterdir()} == {"vcf", "mlflow.db", "mlflow.lock", "mlflow-artifacts"}
+
+
+@pytest.mark.parametrize("about", ["[" * 99999, '{"datasets": [], "components": 3, "suite": ["x"]}'])
+def test_a_broken_run_json_costs_only_what_it_would_have_told(folder, about):
+    (folder / "run.json").write_text(about)
+    assert sync(RECORDS[:1], folder, target.tracking_uri(folder)).created == 1
 
 
 def test_more_reasons_than_one_batch_takes_are_all_kept(folder):
@@ -235,7 +480,7 @@ def test_the_last_record_of_a_number_counts_whatever_the_order_of_the_others():
 
 def test_an_unchanged_run_does_not_import_mlflow(folder, monkeypatch, capsys):
     plugin.cfbench_run_finished(records=RECORDS, folder=folder)
-    assert "viewStateShareKey" in capsys.readouterr().err
+    assert f"`cfbench mlflow ui {folder}`" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "cfbench_mlflow.sync", None)
     plugin.cfbench_run_finished(records=RECORDS, folder=folder)
     assert capsys.readouterr() == ("", "")
@@ -304,11 +549,12 @@ def test_a_server_that_is_down_is_one_sentence_without_its_password(folder, caps
 
 def test_a_store_that_is_too_slow_is_left_and_finished_later(folder):
     uri = target.tracking_uri(folder)
-    with pytest.raises(Exception, match="longer than 0 s; 1 cells were written"):
+    with pytest.raises(StoreError, match=r"takes too long; \d of 2 cells were written"):
         sync(RECORDS, folder, uri, limit=0.0)
     assert not (folder / target.STATE).exists()
     done = sync(RECORDS, folder, uri)
-    assert (done.created, done.kept) == (1, 1)
+    assert done.created + done.kept == 2
+    assert len(runs(folder)[2]) == 2
 
 
 def test_a_warning_is_one_line_whatever_the_error_says():
@@ -328,6 +574,26 @@ def test_the_command_syncs_and_tells(folder):
     assert first.exit_code == second.exit_code == 0
     assert "2 cells written, 0 unchanged" in first.output
     assert "nothing new" in second.output
+    assert f"`cfbench mlflow ui {folder}`" in second.output
+
+
+def test_the_page_of_a_server_is_only_pointed_to(folder, monkeypatch):
+    """Also one that is down: what it has got is known, and the newest run is looked for."""
+    uri = "http://me:secret@127.0.0.1:9/mlflow/"
+    write_records(folder)
+    target.remember(folder, uri, records_digest(RECORDS), "#/experiments/7/runs?x=y")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.chdir(folder.parents[2])
+    done = CliRunner().invoke(command, ["ui", "--no-browser"])
+    assert done.exit_code == 0
+    assert done.output.splitlines()[-1] == "MLflow: http://127.0.0.1:9/mlflow/#/experiments/7/runs?x=y"
+
+
+def test_without_a_run_there_is_nothing_to_open(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(command, ["ui"])
+    assert done.exit_code == 2
+    assert "name a run folder" in done.output
 
 
 def test_the_command_fails_with_a_sentence(folder, monkeypatch):

@@ -1,6 +1,7 @@
 """ADNI's table of subjects, and `volume-folder`: generated tables and volumes, and a genuine T1 template."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,8 +151,8 @@ def test_bad_rows_and_files_leave_out_their_visit(subjects: Path, tmp_path: Path
         "row 12: there is no file",
         "the volume e0 is also in subjects.csv, row 9",
         "is not below",
-        "b0.nii.gz: 1 voxels are no finite numbers",
-        "c0.nii.gz: percentiles 0 and 99.5 of its voxels are both 0",
+        f"subjects.csv, row 4: {subjects / 'b0.nii.gz'}: 1 voxels are no finite numbers",
+        "subjects.csv, row 5: c0.nii.gz: percentiles 0 and 99.5 of its voxels are both 0",
     ):
         assert said in report, said
     again = tmp_path / "again"
@@ -308,7 +309,7 @@ def test_a_patient_in_two_splits_is_left_out(files: Path) -> None:
     table.write_text(table.read_text().replace(",001,valid,", ",001,test,", 1))
     listing = list_items(folder.Params(root=str(files), **OWN))
     assert {item.name for item in listing.left_out} == {"002", "003"}
-    assert "patient '001' is in valid, but in test by cases.csv, row 4" in listing.left_out[0].why
+    assert "patient '001' is in split valid, but in test by cases.csv, row 4" in listing.left_out[0].why
     assert len(listing.sources) == 6
 
 
@@ -327,6 +328,32 @@ def test_rows_that_are_there_twice(files: Path) -> None:
     reasons = "\n".join(item.why for item in listing.left_out)
     for said in ("'images/001.mha' is also in twice.csv, row 4, with other values", "is empty", "not below"):
         assert said in reasons
+
+
+def test_what_is_wrong_with_a_volume_names_its_row(files: Path, tmp_path: Path) -> None:
+    voxels = head().astype(np.float32)
+    voxels[3, 3, 3] = np.nan
+    save(files / "images/nan.nii.gz", voxels)
+    whole = (files / "images/000.nii.gz").read_bytes()
+    (files / "images/cut.nii.gz").write_bytes(whole[: len(whole) // 2])
+    names = ("nan.nii.gz", "cut.nii.gz", "gone.nii.gz", "000.nii.gz")
+    write(files / "bad.csv", "file,label", *(f"images/{name},{n}" for n, name in enumerate(names)))
+    params = folder.Params(root=str(files), table="bad.csv", valid=0.0, test=0.0)
+    with prepared(volume_folder(params), tmp_path) as data:
+        assert data.cases("train").ids == ("images/000.nii.gz",)
+        report = "\n".join(data.report())
+    for row, name, words in ((2, "nan", "no finite numbers"), (3, "cut", "cut short"), (4, "gone", "no such file")):
+        (line,) = (line for line in report.splitlines() if f"bad.csv, row {row}:" in line)
+        assert f"{name}.nii.gz" in line
+        assert words in line
+        assert line.count(f"row {row}") == 1
+    strict = tmp_path / "strict"
+    strict.mkdir()
+    with (
+        pytest.raises(DataError, match=r"bad\.csv, row 2: .*nan\.nii\.gz.*`strict: false`"),
+        prepared(volume_folder(replace(params, strict=True)), strict),
+    ):
+        pass
 
 
 def test_four_dimensions(files: Path, tmp_path: Path) -> None:

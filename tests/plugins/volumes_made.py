@@ -231,3 +231,35 @@ def prepared(dataset: FileDataset, folder: Path) -> Iterator[FileDataset]:
     dataset.prepare(out, Context(seed=0, folder=scratch))
     dataset.load(out)
     yield dataset
+
+
+def make_verse(root: Path) -> Path:
+    """Write a VerSe folder: four scans of two vertebrae, and a table of grades."""
+    for number, split in enumerate(("training", "training", "validation", "test")):
+        save_scan(root / f"dataset-verse19{split}", f"sub-verse{number:03d}", (20, 21), seed=number)
+    rows = "".join(f"{number},0,{number % 4}\n" for number in range(4))
+    (root / "fracture_grades.csv").write_text("verse_ID,L1_fx-g,L2_fx-g\n" + rows)
+    return root
+
+
+def make_spider(root: Path) -> Path:
+    """Write a SPIDER folder: seven patients, one disc each."""
+    names = {f"{number}_t2": "training" if number < 5 else "validation" for number in range(1, 8)}
+    for seed, name in enumerate(names):
+        image, mask = discs(1, seed)
+        save(root / f"images/{name}.mha", image, (3.3, 0.6, 0.6))
+        save(root / f"masks/{name}.mha", mask, (3.3, 0.6, 0.6))
+    rows = [{"Patient": number, "IVD label": 1, "Pfirrman grade": number % 5 + 1} for number in range(1, 8)]
+    save_tables(root, rows, names)
+    return root
+
+
+def make_adni(root: Path) -> Path:
+    """Write a folder of eight heads, of two phases and two groups."""
+    rows = ["subject,group,phase,file"]
+    for number in range(8):
+        name = f"{number:03d}.nii.gz"
+        save(root / name, head((20, 24, 20), number), (8, 8, 8))
+        rows.append(f"{number:03d},{'AD' if number % 2 else 'CN'},{'ADNI2' if number < 3 else 'ADNI1'},{name}")
+    (root / "subjects.csv").write_text("\n".join(rows) + "\n")
+    return root

@@ -144,4 +144,18 @@ METRICS = (
         worst=1,
         role="proximity",
     ),
+    MetricSpec(
+        name="re-identification",
+        factory="cfbench_metrics.reidentification:Reidentification",
+        summary="share of images recognised as their patient's among the factual images of all, by coarse pixels",
+        citation="after the identity metrics of Rodriguez et al., ICCV 2021, and ACE (without a network)",
+        kind="set",
+        views=("reconstruction", "counterfactual"),
+        direction="higher",
+        range=(0, 1),
+        minimum=20,
+        interval="jackknife",
+        role="proximity",
+        reference=True,
+    ),
 )

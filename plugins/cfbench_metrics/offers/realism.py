@@ -7,6 +7,7 @@ from cfbench_metrics.weights import INCEPTION
 
 _FID = "Heusel et al., GANs trained by a two time-scale update rule, NeurIPS 2017"
 _KID = "Binkowski et al., Demystifying MMD GANs, ICLR 2018"
+_FRD = "after Konz and Osuala et al., FRD, arXiv 2412.01496 (features of the IBSI: Zwanenburg et al., Radiology 2020)"
 _ACE = "Jeanneret, Simon and Jurie, Adversarial counterfactual visual explanations, CVPR 2023"
 _S2 = "after the transition matrix of Liu et al., ControlCG, MICCAI 2025 (margin and floor are ours)"
 
@@ -59,6 +60,35 @@ METRICS = (
         role="realism",
         reference=True,
         dims=(2,),
+    ),
+    MetricSpec(
+        name="fd-radiomics",
+        factory="cfbench_metrics.radiomics_distance:fd_radiomics",
+        summary="Frechet distance to the real test images in 30 radiomics features, in their spreads over real images",
+        citation=_FRD,
+        kind="set",
+        views=SETS,
+        direction="lower",
+        range=(0, None),
+        minimum=60,
+        interval="jackknife",
+        role="realism",
+        reference=True,
+    ),
+    MetricSpec(
+        name="fd-radiomics-floor",
+        factory="cfbench_metrics.radiomics_distance:fd_radiomics_floor",
+        params=FloorSize,
+        summary="what fd-radiomics is between real images and as many other real images",
+        citation=_FRD,
+        kind="set",
+        views=SETS,
+        direction="none",
+        range=(0, None),
+        minimum=60,
+        interval="jackknife",
+        role="other",
+        reference=True,
     ),
     MetricSpec(
         name="fd-judge",
