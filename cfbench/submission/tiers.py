@@ -45,10 +45,19 @@ def check_ranks(bundle: Bundle) -> list[Ranked]:
     planned = {_group(item): item for item in bundle.plan["ranks"]}
     told = {_group(item): item for item in bundle.ranks}
     by_key = {record.key: record for record in bundle.records if record.key}
-    found = [_check(bundle, planned[g], told[g], by_key) for g in told if g in planned]
-    return found + [
-        Ranked(_where(g), recomputed=False, faults=["ranked, but not planned to be"]) for g in told.keys() - planned
-    ]
+    found = [_check(bundle, planned[group], told[group], by_key) for group in told if group in planned]
+    found += [_odd(group, "ranked, but not planned to be") for group in told if group not in planned]
+    left_out = [group for group in planned if group not in told and _complete(planned[group], by_key)]
+    return found + [_odd(group, "planned to be ranked, and its ranks are missing") for group in left_out]
+
+
+def _complete(plan: Mapping[str, Any], by_key: Mapping[str, Record]) -> bool:
+    """Return whether all numbers of a column are there: the step that ranks cannot have been kept from its work."""
+    return all(key in by_key and by_key[key].status != "failed" for row in plan["rows"] for key in row["keys"])
+
+
+def _odd(group: tuple[str, str | None, str, str], what: str) -> Ranked:
+    return Ranked(_where(group), recomputed=False, faults=[what])
 
 
 def _group(item: Mapping[str, Any]) -> tuple[str, str | None, str, str]:
