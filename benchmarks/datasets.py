@@ -1,11 +1,11 @@
 """Rates of preparing and of loading datasets of files, on generated images; nothing is downloaded.
 
-    python benchmarks/datasets.py [--images 2000] [--scans 4 16 64]
+    python benchmarks/datasets.py [--images 2000] [--scans 10 100 1000]
 
 Prints images per second for preparing (radiographs of 2544 x 3056 JPEG to 256 px, as MIMIC-CXR-JPG's, and PNG of
 299 px, as COVID-19 Radiography's; with one thread and with one per core) and for loading random batches of 64. Then
-prepares VerSe-like folders of more and more CT scans, each in a process of its own: scans and patches per second of CPU
-time, and the most memory that the process ever had, which must not grow with the number of scans.
+prepares VerSe-like folders of more and more CT scans, each in a process of its own: seconds per scan by the wall and of
+CPU time, and the most memory that the process ever had, which must not grow with the number of scans.
 """
 
 import argparse
@@ -90,24 +90,25 @@ def loading(shape: tuple[int, ...], dtype: str, count: int) -> None:
         print(f"load    {' x '.join(map(str, shape)):13} {dtype:8} 1 thread : {timed(load, count)}")
 
 
-#: Voxels of a scan of the lumbar spine, 1 mm: 59 million, 118 MB of 16-bit integers.
-SCAN = (320, 400, 460)
+#: Voxels of scans of the lumbar spine, 1 mm; the largest has 59 million, 118 MB of 16-bit integers.
+SCANS = ((320, 400, 460), (300, 360, 430), (280, 400, 445), (320, 330, 440), (260, 320, 420))
 LABELS = (20, 21, 22, 23, 24)
 
 
-def write_scan(folder: Path) -> dict[str, Path]:
+def write_scan(folder: Path, size: tuple[int, int, int]) -> dict[str, Path]:
     """Write one scan with its mask and centroids; return them by the end of their names."""
     import nibabel
 
-    rng = np.random.default_rng(0)
-    plane = rng.normal(40, 30, SCAN[1:]).astype(np.int16)  # noise packs badly, as CT does
-    mask = np.zeros(SCAN, np.uint8)
+    folder.mkdir()
+    rng = np.random.default_rng(size[0])
+    plane = rng.normal(40, 30, size[1:]).astype(np.int16)
+    mask = np.zeros(size, np.uint8)
     centroids: list[dict[str, object]] = [{"direction": ["R", "A", "S"]}]
     for number, label in enumerate(LABELS):
         high = 60 + 80 * number
-        mask[140:180, 200:240, high - 15 : high + 15] = label
-        centroids.append({"label": label, "X": 160.0, "Y": 220.0, "Z": float(high)})
-    ct = np.broadcast_to(plane, SCAN) + 300 * (mask > 0).astype(np.int16)
+        mask[110:150, 200:240, high - 15 : high + 15] = label
+        centroids.append({"label": label, "X": 130.0, "Y": 220.0, "Z": float(high)})
+    ct = np.broadcast_to(plane, size) + 300 * (mask > 0).astype(np.int16)
     found = {end: folder / end for end in ("_ct.nii.gz", "_seg-vert_msk.nii.gz", "_seg-subreg_ctd.json")}
     for voxels, end in ((ct, "_ct.nii.gz"), (mask, "_seg-vert_msk.nii.gz")):
         image = nibabel.Nifti1Image(voxels, np.eye(4))
@@ -116,11 +117,11 @@ def write_scan(folder: Path) -> dict[str, Path]:
     return found
 
 
-def lay_out(scan: dict[str, Path], root: Path, count: int) -> None:
-    """Lay the same scan out as many, in VerSe's folders; links, so that the disk holds it once."""
+def lay_out(scans: list[dict[str, Path]], root: Path, count: int) -> None:
+    """Lay some scans out as many, in VerSe's folders; links, so that the disk holds each once."""
     for number in range(count):
         name = f"sub-verse{number:04d}"
-        for end, path in scan.items():
+        for end, path in scans[number % len(scans)].items():
             kind = "rawdata" if end == "_ct.nii.gz" else "derivatives"
             target = root / "training" / kind / name / f"{name}{end}"
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,15 +138,15 @@ def prepare_scans(root: Path) -> None:
         for part in ("scratch", "out"):
             (Path(name) / part).mkdir()
         before = peak()
-        start = time.process_time()
+        wall, cpu = time.perf_counter(), time.process_time()
         dataset.prepare(Path(name) / "out", Context(0, Path(name) / "scratch"))
-        spent = time.process_time() - start
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         dataset.load(Path(name) / "out")
         patches = len(dataset.cases("train"))
     scans = patches // len(LABELS)
     print(
-        f"prepare {scans:4} CT of {' x '.join(map(str, SCAN))}, {len(os.sched_getaffinity(0))} threads: "
-        f"{scans / spent:5.2f} scans, {patches / spent:6.2f} patches a second by CPU time; "
+        f"prepare {scans:4} CT of up to {' x '.join(map(str, SCANS[0]))}, {len(os.sched_getaffinity(0))} threads: "
+        f"{wall / scans:5.3f} s a scan by the wall, {cpu / scans:5.3f} s of CPU time, for {patches / scans:g} patches; "
         f"memory at most {peak():6,.0f} MB, {before:,.0f} of them before"
     )
 
@@ -159,10 +160,10 @@ def peak() -> float:
 def streaming(counts: list[int]) -> None:
     """Prepare more and more scans, each number in a new process."""
     with tempfile.TemporaryDirectory() as name:
-        scan = write_scan(Path(name))
+        scans = [write_scan(Path(name) / f"scan {i}", size) for i, size in enumerate(SCANS)]
         for count in counts:
             root = Path(name) / str(count)
-            lay_out(scan, root, count)
+            lay_out(scans, root, count)
             subprocess.run([sys.executable, __file__, "--prepare", str(root)], check=True)
 
 
@@ -170,7 +171,7 @@ def main() -> None:
     """Print all rates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2000, help="images that are prepared; ten times as many loaded")
-    parser.add_argument("--scans", type=int, nargs="*", default=[4, 16, 64], help="numbers of CT scans")
+    parser.add_argument("--scans", type=int, nargs="*", default=[10, 100, 1000], help="numbers of CT scans")
     parser.add_argument("--prepare", type=Path, help="prepare the scans of this folder, and nothing else")
     asked = parser.parse_args()
     torch.set_num_threads(1)

@@ -23,6 +23,8 @@ class Job:
     #: Modules that are slow to import and that jobs of this run use; the same for all of them. An executor that forks
     #: workers may load them beforehand, others may ignore them.
     loads: tuple[str, ...] = ()
+    #: Seconds that it takes, about. An executor may start the longest first, so that none is left alone at the end.
+    expected: float = 0.0
 
 
 class Executor(Protocol):

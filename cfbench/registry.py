@@ -166,6 +166,17 @@ def _check(kind: str, spec: Any, plugin: str) -> None:
         raise PluginError(f"{where}, {spec.name!r}, has factory {spec.factory!r}; expected 'package.module:Name'")
     if isinstance(spec, Spec):
         _check_params(where, spec)
+    if isinstance(spec, MetricSpec) and "perturbed" in spec.needs:
+        _check_perturbed(where, spec)
+
+
+def _check_perturbed(where: str, spec: MetricSpec) -> None:
+    """Raise PluginError where answers under noise cannot be made, or would not be of the view's lines."""
+    if not hasattr(spec.params(), "sigma"):
+        raise PluginError(f"{where}, {spec.name!r}, needs 'perturbed', but has no parameter 'sigma'")
+    strange = sorted(set(spec.views) - {"counterfactual", "sweep", "walk", "map"})
+    if strange:
+        raise PluginError(f"{where}, {spec.name!r}, needs 'perturbed', which the views {strange} do not have")
 
 
 def _check_params(where: str, spec: Spec) -> None:

@@ -129,12 +129,14 @@ class Spec:
     assets: tuple[Asset, ...] = ()
     #: Numbers of spatial dimensions it works on.
     dims: tuple[int, ...] = (2, 3)
-    #: CPU threads that its heavy steps use when the machine has them.
+    #: CPU threads that its steps use. Small networks gain nothing from a second one: another job does.
     threads: int = 1
+    #: Whether it is trained by gradient descent, or runs such a network many times; guides estimates of the time left.
+    heavy: bool = False
     #: Packages beyond the base install that it imports; without them it is skipped, and `install` is what to type.
     libraries: tuple[str, ...] = ()
     install: str = ""
-    #: Modules that its steps use and that take seconds to import: an executor may load them once for all workers.
+    #: Modules that its steps use and that are slow to import: an executor may load them once for all workers.
     loads: tuple[str, ...] = ()
 
 
@@ -217,12 +219,28 @@ class MetricSpec(Spec):
     #: them with random weights), `explained` (the suite names the classifier that is explained), `score` and `grade`
     #: (the method gives them), `mask` (the dataset has masks), `measure` (the dataset can measure the task's label).
     #: `rebuilt` asks for the generator's reconstruction, in the cells whose generator makes one; `classify` for the
-    #: classifier that is explained itself, to be asked about images that the metric makes.
+    #: classifier that is explained itself, to be asked about images that the metric makes; `perturbed` for the answers
+    #: to the same lines when the factual images get Gaussian noise, whose standard deviation its parameter `sigma` is.
     needs: frozenset[
-        Literal["truth", "judge", "control", "explained", "classify", "score", "grade", "mask", "measure", "rebuilt"]
+        Literal[
+            "truth",
+            "judge",
+            "control",
+            "explained",
+            "classify",
+            "score",
+            "grade",
+            "mask",
+            "measure",
+            "rebuilt",
+            "perturbed",
+        ]
     ] = frozenset()
     #: Whether it compares with a set of real images (then `reference` is called once per dataset).
     reference: bool = False
+    #: Whether the host weights the real images of counterfactuals to the grades that were asked for, so that a perfect
+    #: answer has their distribution; for metrics that take weights of any size.
+    matched: bool = False
     #: Smallest image side in pixels; None = any.
     smallest_side: int | None = None
     #: What is to be typed instead when images are smaller than `smallest_side`.

@@ -138,6 +138,9 @@ class View:
     x_out: Images | None = None
     #: What the generator makes of x when nothing is asked: the floor of every difference.
     rebuilt: Images | None = None
+    #: The method's answers to the same lines about x with noise (see `MetricSpec.needs`); a line that has none of them
+    #: says so in `status`.
+    perturbed: Explanation | None = None
     #: The method's heat map of x, and the dataset's masks of it by name.
     heat: Maps | None = None
     masks: Mapping[str, Masks] = field(default_factory=dict)
@@ -166,8 +169,7 @@ class View:
     control_out: Mapping[str, Judged] = field(default_factory=dict)
     #: Asks the classifier that is explained about any images, for metrics that make some themselves.
     classify: Callable[[Images], Judged] | None = None
-    #: The dataset's own measurement of the task's label, taken from x and from x_out by image analysis.
-    measured: Values | None = None
+    #: The dataset's own measurement of the task's label, taken from x_out by image analysis.
     measured_out: Values | None = None
 
     def __len__(self) -> int:

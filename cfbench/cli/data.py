@@ -1,6 +1,7 @@
 """`cfbench data`: datasets and weights on this machine."""
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,12 @@ from cfbench.errors import CfbenchError, ChecksumError, DataError
 from cfbench.registry import Registry
 from cfbench.specs import Asset, DatasetInfo
 from cfbench.suite import read_suite
+
+#: What to do about datasets in a state.
+_NEXT = {
+    "to set": "to set: get the files from their owner, then `cfbench data check NAME root=FOLDER` (without root: how)",
+    "to fetch": "to fetch: `cfbench data fetch NAME`, or `cfbench data check NAME root=FOLDER` if you have the file",
+}
 
 
 @click.group()
@@ -32,19 +39,26 @@ def list_(ctx: click.Context) -> None:
     from cfbench import assets
 
     registry = registry_of(ctx)
+    states = set()
     for name, offer in registry.offers["datasets"].items():
         try:
             info = offer.spec.describe(offer.spec.params())
         except CfbenchError as error:  # it cannot be described before a setting says where its files are
-            click.echo(f"  {name:22}{'to set':10}{'':>10}     {offer.spec.summary}: {error}")
+            click.echo(f"  {name:20}{'to set':9}{'':>12}  {offer.spec.summary}: {error}")
             continue
         missing = [asset for asset in info.assets if assets.state(asset) == "missing"]
         state = "to set" if info.missing else "to fetch" if missing else "here" if info.assets else _own(offer.spec)
-        shape = "x".join(map(str, info.space))
-        click.echo(f"  {name:22}{state:10}{shape:>10} px  {offer.spec.summary}  {info.licence}")
+        size = "x".join(map(str, info.space)) + " px" if info.images else "codes"
+        click.echo(f"  {name:20}{state:9}{size:>12}  {offer.spec.summary}")
+        if info.licence:
+            click.echo(f"{'':43}  licence: {info.licence}")
+        states.add(state)
     for asset in _weights(registry):
         state = "here" if assets.state(asset) == "present" else "to fetch"
         click.echo(f"  {asset.name:38}{state:10}{(asset.size or 0) / 1e6:6.0f} MB  {assets.locate(asset)}")
+    for state, then in _NEXT.items():
+        if state in states:
+            click.echo(then)
 
 
 @data.command()
@@ -84,7 +98,9 @@ def check(ctx: click.Context, name: str, settings: tuple[str, ...], *, again: bo
 
     dataset, info = build_dataset(registry_of(ctx), name, settings, again=again)
     patients: dict[str, str] = {}
-    click.echo(f"{name}: {info.channels} x {'x'.join(map(str, info.space))}, {info.fingerprint}")
+    size = "x".join(map(str, info.space))
+    what = f"{info.channels} x {size}" if info.images else f"codes of {info.codes} numbers"
+    click.echo(f"{name}: {what}, fingerprint {info.fingerprint.removeprefix(f'{name} ')}")
     for split in ("train", "valid", "test"):
         try:
             cases = checked(dataset.cases(split), info, name, split)
@@ -104,7 +120,8 @@ def check(ctx: click.Context, name: str, settings: tuple[str, ...], *, again: bo
         click.echo(f"  {split:6}{len(cases):7} cases, {who}; " + "; ".join(_counts(cases, info)))
     for line in dataset.report() if isinstance(dataset, ReportingDataset) else ():
         click.echo(f"  {line}")
-    click.echo("all well")
+    then = f"; look at some: {shlex.join(['cfbench', 'data', 'preview', name, *settings])}" if info.images else ""
+    click.echo(f"all well{then}")
     return 0
 
 

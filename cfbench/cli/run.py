@@ -89,7 +89,7 @@ def execute(
     from cfbench.cli.display import make_display
     from cfbench.cli.tables import print_tables
     from cfbench.execute import Runner
-    from cfbench.execute.loads import slow_modules
+    from cfbench.execute.loads import shared_modules
     from cfbench.execute.stale import stale_plugins
     from cfbench.leaderboard.ranks import read_ranks
     from cfbench.places import store_folder
@@ -114,7 +114,7 @@ def execute(
             device=device,
             disabled=registry.disabled,
             stale=stale_plugins(plan, store, registry),
-            loads=slow_modules((step for key, step in plan.steps.items() if not store.has(key)), plan, registry),
+            loads=shared_modules((step for key, step in plan.steps.items() if not store.has(key)), plan, registry),
             barred=registry.barred(),
             kept=tuple(kept),
             on_record=lambda r: registry.notify("cfbench_record_written", report, record=r, folder=folder.path),

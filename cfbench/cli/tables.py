@@ -60,12 +60,17 @@ def _cell(cell: Cell, places: int) -> str:
         return f"[dim]{'-' if cell.status == 'absent' else MARKS.get(cell.status, cell.status)}[/]"
     if cell.published:
         return f"[italic]{number(cell.value, places)}[/] [dim]published[/]"
-    mark = f" [green]{TIERS[min(cell.tier, len(TIERS)) - 1]}[/]" if cell.tier else ""
+    mark = f" {_tier(cell.tier, held=bool(cell.unbeaten))}" if cell.tier else ""
     value = f"[{'dim' if cell.unranked else 'bold'}]{number(cell.value, places)}[/]{mark}"
     if cell.extent is None:
         return value
     low, high = cell.extent
     return f"{value} [dim]\\[{number(low, places)}, {number(high, places)}][/]"
+
+
+def _tier(tier: int, *, held: bool) -> str:
+    shown = TIERS[min(tier, len(TIERS)) - 1]
+    return f"[yellow]{shown}![/]" if held else f"[green]{shown}[/]"
 
 
 def _collect(table: Table, reasons: dict[str, list[str]]) -> None:
@@ -74,5 +79,8 @@ def _collect(table: Table, reasons: dict[str, list[str]]) -> None:
             if cell.reason and cell.status != "absent":
                 where = f"{MARKS.get(cell.status, cell.status)}: {plain(row.label)}, {column.metric}"
                 reasons.setdefault(cell.reason, []).append(where)
+            for one in cell.unbeaten[:1]:
+                where = f"{plain(row.label)}, {column.metric}"
+                reasons.setdefault(f"{one.verdict}, a control (paired test over the same patients)", []).append(where)
             for why in () if cell.published else (w for w in cell.unranked if not w.startswith("a sentinel")):
                 reasons.setdefault(why, []).append(f"not ranked: {plain(row.label)}, {column.metric}")

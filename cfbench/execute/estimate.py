@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from cfbench.plan import Step
 
-#: Typical seconds of a heavy step on two CPU cores; only their ratios matter once the run is under way.
+#: Typical seconds of a heavy step on one CPU core; only their ratios matter once the run is under way.
 _TYPICAL = {
     "fit_generator": 150.0,
     "fit_judge": 25.0,
+    "fit_explained": 25.0,
     "explain": 20.0,
     "invert": 12.0,
     "reconstruct": 8.0,
@@ -81,7 +82,7 @@ class Estimate:
         if running and running.first == 0.0:
             for account in (self._kinds.setdefault(step.kind, _Account()), self._all):
                 account.spent += time.monotonic() - running.since
-                account.expected += _typical(step)
+                account.expected += typical(step)
         self._left.pop(step.key, None)
 
     def left_of(self, step: Step) -> str:
@@ -103,13 +104,13 @@ class Estimate:
             return known
         of_kind = self._kinds.get(step.kind)
         general = self._all.factor if self._all.expected > 30 else 1.0
-        return _typical(step) * (of_kind.factor if of_kind and of_kind.expected else general)
+        return typical(step) * (of_kind.factor if of_kind and of_kind.expected else general)
 
 
-def _typical(step: Step) -> float:
-    """Return what a step takes, about; a component that asks for one thread is a light one (judges are not)."""
-    light = step.threads == 1 and step.kind != "fit_judge"
-    return _TYPICAL.get(step.kind, 0.5) * (0.1 if light else 1.0)
+def typical(step: Step) -> float:
+    """Return the seconds that a step takes, about. Classifiers are always trained."""
+    heavy = step.heavy or step.kind in ("fit_judge", "fit_explained")
+    return _TYPICAL.get(step.kind, 0.5) * (1.0 if heavy else 0.1)
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cfbench.errors import CorruptArtifactError
+from cfbench.execute.estimate import typical
 from cfbench.execute.events import Tail
 from cfbench.execute.folder import RunFolder
 from cfbench.execute.records import Findings, record_of
@@ -75,7 +76,7 @@ class Runner:
     on_record: Callable[[Record], None]
     #: Metric (as plugins call it) to the reason why its numbers are not ranked.
     barred: Mapping[str, str] = field(default_factory=dict)
-    #: Modules that the run's steps import and that take seconds (see `slow_modules`).
+    #: Modules that the run's steps import and (see `shared_modules`).
     loads: tuple[str, ...] = ()
     #: Records of an earlier run that stay beside the new ones (`score`).
     kept: tuple[Record, ...] = ()
@@ -135,6 +136,7 @@ class Runner:
             log=base.with_suffix(".log"),
             threads=threads,
             loads=self.loads,
+            expected=sum(map(typical, steps)),
         )
         content = {
             "store": str(self.store.root),
@@ -158,7 +160,10 @@ class Runner:
         """Take what workers tell, and return whether a step or a worker has come to an end."""
         settled = not self._open
         for opened in list(self._open):
-            ended = self.executor.state(opened.job) == "ended"
+            state = self.executor.state(opened.job)
+            if state == "waiting":
+                continue
+            ended = state == "ended"
             for event in opened.tail.read():
                 settled |= self._take(opened, event)
             if ended:

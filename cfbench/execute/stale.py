@@ -26,12 +26,12 @@ def stale_plugins(plan: Plan, store: Store, registry: Registry) -> dict[str, tup
     stale: dict[str, tuple[str, ...]] = {}
     for key, step in plan.steps.items():  # inputs come first
         changed = [use for k in step.inputs.values() for use in stale.get(k, ())]
+        now = digests_of(step.payload, registry, sources)  # of steps to be made as well: workers find it remembered
         if store.has(key):
             try:
                 made_by = store.meta(key).get("sources", {})
             except CorruptArtifactError:
                 continue
-            now = digests_of(step.payload, registry, sources)
             changed += [use for use, digest in made_by.items() if now.get(use, digest) != digest]
         if changed:
             stale[key] = tuple(sorted(set(changed)))

@@ -1,11 +1,12 @@
 """The wide table of a suite: one row per method, all its numbers side by side, in groups of columns."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, Literal
 
 from cfbench.leaderboard.cells import ABSENT, Cell
+from cfbench.leaderboard.left_out import ByReason, by_reason, metric_names, skipped_because, unmeasured
 from cfbench.leaderboard.runs import Run, section
 from cfbench.leaderboard.table import GROUPS, Column, Grid, column_order, group_of, make_column, make_grid
 from cfbench.leaderboard.text import decimals
@@ -56,7 +57,7 @@ class Line:
     @property
     def label(self) -> str:
         """Return its name, such as `dae / flip`."""
-        return " / ".join(part for part in (self.generator, self.attribution) if part) or "data"
+        return _name((self.generator or "", self.attribution or ""))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +68,15 @@ class Board:
     task: str | None
     heads: tuple[Head, ...]
     lines: tuple[Line, ...]
+    #: Why pairings were skipped altogether, and which: they have no line.
+    skipped: ByReason = field(default_factory=dict)
+    #: The same of metrics, which have no column.
+    unmeasured: ByReason = field(default_factory=dict)
 
 
 def make_boards(run: Run) -> list[Board]:
     """Return a run's boards, one per dataset and task; a dataset whose rows have no task has one board."""
-    grid = make_grid(run.records, run.ranks)
+    grid = make_grid(run.records, run.ranks, run.metrics)
     order = _order(run.suite)
     boards = []
     for dataset in dict.fromkeys(row[0] for row in grid.rows):
@@ -88,19 +93,34 @@ def _order(suite: Mapping[str, Any]) -> Mapping[str, int]:
 
 def _board(run: Run, grid: Grid, dataset: str, task: str, order: Mapping[str, int]) -> Board:
     rows = {row[2:]: cells for row, cells in grid.rows.items() if row[:2] == (dataset, task) and (task or not row[3])}
+    skipped = {row: why for row, cells in rows.items() if row[1] and (why := skipped_because(cells.values()))}
+    rows = {row: cells for row, cells in rows.items() if row not in skipped}
     general = {row[2]: cells for row, cells in grid.rows.items() if row[:2] == (dataset, "") and not row[3]}
     for generator, cells in general.items():
         if not any(name == generator for name, _ in rows):
             rows[generator, ""] = cells
     costs = _costs(run, dataset, task)
-    found = {key: None for cells in (*rows.values(), *general.values()) for key in cells}
+    every = [*rows.values(), *general.values()]
+    missing = unmeasured(every)
+    found = {key: None for cells in every for key in cells if key not in missing}
     groups = {key: GROUPS.index(group_of(*key, run.metrics)) for key in found}
     keys = sorted(found, key=lambda key: (groups[key], column_order(key)[0], order.get(key[1], len(order)), key[1]))
     lines = [_line(run, row, cells, general.get(row[0], {}), keys, costs) for row, cells in rows.items()]
     lines.sort(key=lambda line: (list(KINDS).index(line.kind), not line.generator, line.label))
     columns = [make_column(grid, dataset, key, [line.cells[i] for line in lines]) for i, key in enumerate(keys)]
     heads = _heads(run, columns, [GROUPS[groups[key]] for key in keys], lines)
-    return Board(dataset=dataset, task=task or None, heads=(*heads, *_cost_heads(lines, len(keys))), lines=tuple(lines))
+    return Board(
+        dataset=dataset,
+        task=task or None,
+        heads=(*heads, *_cost_heads(lines, len(keys))),
+        lines=tuple(lines),
+        skipped=by_reason((_name(row), why) for row, why in skipped.items()),
+        unmeasured=by_reason((metric_names(missing, found)[key], why) for key, why in missing.items()),
+    )
+
+
+def _name(row: tuple[str, str]) -> str:
+    return " / ".join(part for part in row if part) or "data"
 
 
 def _line(
@@ -144,17 +164,22 @@ def _heads(run: Run, columns: Sequence[Column], groups: Sequence[str], lines: Se
 
 
 def _key_columns(columns: Sequence[Column], groups: Sequence[str], lines: Sequence[Line]) -> set[int]:
-    """Return the positions of each group's first metrics: ranked ones, or else those that have a better direction."""
+    """Return the positions of each group's first metrics: ranked ones, or else those that have a better direction.
+
+    Columns without a better direction, or in which nothing was measured and nothing failed, are left to the choice of
+    columns where there are others.
+    """
 
     def rank(i: int) -> int:
         tiers = any(line.cells[i].tier for line in lines)
         measured = any(line.cells[i].value is not None for line in lines)
-        return 0 if tiers else 1 if measured and columns[i].direction != "none" else 2
+        return 0 if tiers else 3 if not measured else 1 if columns[i].direction != "none" else 2
 
     chosen: dict[str, dict[str, int]] = {}
     for i in sorted(range(len(columns)), key=rank):
         first = chosen.setdefault(groups[i], {})
-        if len(first) < _KEY_COLUMNS:
+        telling = rank(i) < 2 or any(line.cells[i].status == "failed" for line in lines)
+        if len(first) < _KEY_COLUMNS and (telling or not first):
             first.setdefault(columns[i].metric, i)
     return {i for first in chosen.values() for i in first.values()}
 

@@ -16,6 +16,25 @@ Status = Literal["ok", "undefined", "skipped", "failed", "partial", "absent"]
 MARKS: Mapping[str, str] = {"undefined": "n/a", "skipped": "skipped", "failed": "failed", "absent": "not run"}
 
 
+@dataclass(frozen=True)
+class Unbeaten:
+    """A trivial answer that a row is not proven to be better than, and the paired test of the two."""
+
+    control: str
+    #: Whether the row is proven to be worse; otherwise the two cannot be told apart.
+    worse: bool
+    #: The row minus the control, with its 95 % interval and two-sided p.
+    difference: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def verdict(self) -> str:
+        """Return `worse than` or `no better than` the control."""
+        return f"{'worse' if self.worse else 'no better'} than {self.control}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One number of a table, or the reason why there is none. Seeds are pooled by their mean."""
@@ -44,6 +63,8 @@ class Cell:
     unranked: tuple[str, ...] = ()
     #: Its rank tier, 1 being the best.
     tier: int | None = None
+    #: Controls that it does not beat though it is ranked, the hardest first.
+    unbeaten: tuple[Unbeaten, ...] = ()
     #: Whether it was measured on the row's generator and holds for all methods that use it.
     inherited: bool = False
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import cfbench
 from cfbench.leaderboard.png import Png
@@ -41,11 +41,21 @@ def make_environment(private: Sequence[str] = ()) -> "Environment":
         is_picture=lambda value: isinstance(value, Png),
         number=number,
         paragraphs=paragraphs,
+        coded=coded,
         version=cfbench.__version__,
         private=list(private),
         nav=[],
     )
     return environment
+
+
+def coded(text: object) -> Markup:
+    """Return a line in which what stands between backticks is set as code, and everything is escaped."""
+    parts = plain(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape(plain(text))
+    tags = (Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts))
+    return Markup("").join(tags)
 
 
 def _finalize(value: object) -> object:

@@ -98,6 +98,7 @@ def _markdown_table(table: Table) -> str:
 def _markdown_cell(cell: Cell, places: int, reasons: dict[str, int]) -> str:
     """Return a cell; its reason, if any, is a number that stands below the table."""
     unranked = [f"published: {cell.published}"] if cell.published else [f"not ranked: {why}" for why in cell.unranked]
+    unranked += [f"{one.verdict}, a control" for one in cell.unbeaten[:1]]
     told = [reason for reason in (cell.reason, *unranked) if reason]
     mark = "".join(f" ({reasons.setdefault(reason, len(reasons) + 1)})" for reason in told)
     if cell.value is None:

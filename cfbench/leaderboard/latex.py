@@ -79,6 +79,7 @@ def _row(row: Row, table: Table, reasons: dict[str, int]) -> str:
 def _cell(cell: Cell, places: int, reasons: dict[str, int]) -> str:
     told = [cell.reason] if cell.reason and cell.status != "absent" else []
     told += [f"published: {cell.published}"] if cell.published else [f"not ranked: {why}" for why in cell.unranked]
+    told += [f"{one.verdict}, a control" for one in cell.unbeaten[:1]]
     marks = "".join(f"\\textsuperscript{{{reasons.setdefault(why, len(reasons) + 1)}}}" for why in told)
     if cell.value is None:
         return ("--" if cell.status == "absent" else f"\\emph{{{tex(MARKS[cell.status])}}}") + marks

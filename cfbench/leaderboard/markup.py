@@ -35,7 +35,7 @@ class Notes:
     def marks(self, told: Iterable[str]) -> str:
         """Return links to the footnotes of these texts."""
         numbers = dict.fromkeys(self._number(text) for text in told)
-        links = " ".join(f'<a href="#{self.prefix}{n}">{n}</a>' for n in numbers)
+        links = ", ".join(f'<a href="#{self.prefix}{n}" aria-label="remark {n}">{n}</a>' for n in numbers)
         return f"<sup>{links}</sup>" if links else ""
 
     def _number(self, text: str) -> int:
@@ -52,17 +52,20 @@ class Frame:
     #: Smallest and largest number, ends of intervals included.
     scale: tuple[float, float] | None
     unit: str = ""
+    #: Whether the column is among the few that are shown first.
+    key: bool = True
 
 
-def frame_of(column: Column, cells: Iterable[Cell], unit: str = "") -> Frame:
+def frame_of(column: Column, cells: Iterable[Cell], unit: str = "", *, key: bool = True) -> Frame:
     """Return a column's frame."""
     numbers = [v for cell in cells if cell.value is not None for v in (cell.value, *(cell.extent or ()))]
-    return Frame(column, (min(numbers), max(numbers)) if numbers else None, unit)
+    return Frame(column, (min(numbers), max(numbers)) if numbers else None, unit, key)
 
 
 def frames_of(board: Board) -> list[Frame]:
     """Return the frames of a board's columns."""
-    return [frame_of(h.column, [line.cells[i] for line in board.lines], h.unit) for i, h in enumerate(board.heads)]
+    columns = ((head, [line.cells[i] for line in board.lines]) for i, head in enumerate(board.heads))
+    return [frame_of(head.column, cells, head.unit, key=head.key) for head, cells in columns]
 
 
 def remarks_of(cells: Sequence[Cell]) -> tuple[str, ...]:
@@ -88,15 +91,25 @@ def cell_markup(cell: Cell, frame: Frame, notes: Notes, common: Iterable[str] = 
         shown = "·" if cell.status == "absent" else MARKS[cell.status]
         why = escape(plain(f"{GLOSSARY.get(cell.status, '')}: {cell.reason}" if cell.status != "absent" else ""))
         title = f' title="{why}"' if why else ""
-        return Markup(f'<td class="none {cell.status}"{title}>{shown}{marks}</td>')  # noqa: S704 - escaped above
+        later = "" if frame.key else " x"
+        return Markup(f'<td class="none {cell.status}{later}"{title}>{shown}{marks}</td>')  # noqa: S704 - escaped above
     places = frame.column.places
-    tier = f'<i class="t{min(cell.tier, 4)}">{cell.tier}</i>' if cell.tier else ""
-    classes = [name for name, on in (("dim", _pale(cell)), ("of", cell.inherited)) if on]
+    tier = tier_markup(cell)
+    classes = [name for name, on in (("dim", _pale(cell)), ("of", cell.inherited), ("x", not frame.key)) if on]
     mark = f' class="{" ".join(classes)}"' if classes else ""
     value = as_printed(cell.value) if cell.published else number(cell.value, places)
-    body = f"<b>{value}</b>{tier}{marks}{bar(cell, frame.scale)}{_extent(cell, places)}{_tag(cell)}"
+    body = f"<b>{value}</b>{tier}{marks}{bar(cell, frame.scale)}{_extent(cell, places)}{_tag(cell)}{_control(cell)}"
     title = escape(plain(describe(cell, frame.unit)))
     return Markup(f'<td data-v="{cell.value:.9g}"{mark} title="{title}">{body}</td>')  # noqa: S704 - numbers only
+
+
+def tier_markup(cell: Cell) -> Markup:
+    """Return the mark of a rank tier, hollow where the row beats other methods but not a trivial answer."""
+    if not cell.tier:
+        return Markup("")
+    under = " under" if cell.unbeaten else ""
+    name = f'class="t{min(cell.tier, 4)}{under}" role="img" aria-label="tier {cell.tier}"'
+    return Markup(f"<i {name}>{cell.tier}</i>")  # noqa: S704 - numbers only
 
 
 def as_printed(value: float) -> str:
@@ -111,6 +124,22 @@ def _pale(cell: Cell) -> bool:
 def _tag(cell: Cell) -> str:
     found = [tag for tag in _TAGS if any(why.startswith(f"{tag}:") for why in cell.unranked)]
     return "".join(f"<em>{tag}</em>" for tag in found)
+
+
+def _control(cell: Cell) -> str:
+    if not cell.unbeaten:
+        return ""
+    more = f" (+{len(cell.unbeaten) - 1})" if len(cell.unbeaten) > 1 else ""
+    return f'<em class="under">{escape(plain(cell.unbeaten[0].verdict))}{more}</em>'
+
+
+def unbeaten_of(cell: Cell, places: int) -> list[str]:
+    """Return a sentence for every control that a ranked number does not beat, with the test of the two."""
+    return [
+        f"{one.verdict}, a control: difference {number(one.difference, places)} "
+        f"[{number(one.low, places)}, {number(one.high, places)}], p {one.p:.2g}"
+        for one in cell.unbeaten
+    ]
 
 
 def _extent(cell: Cell, places: int) -> str:
@@ -156,7 +185,8 @@ def describe(cell: Cell, unit: str = "") -> str:
         value += f"; seeds from {cell.spread[0]:.6g} to {cell.spread[1]:.6g}"
     value += f"; {count_of(cell)}" if cell.n else ""
     value += "" if cell.coverage is None or cell.coverage == 1 else f"; answers for {cell.coverage:.0%} of the lines"
-    value += f"; rank tier {cell.tier}" if cell.tier else ""
+    value += f"; rank tier {cell.tier} among methods" if cell.tier else ""
+    value += "".join(f"; {told}" for told in unbeaten_of(cell, 4))
     return value + ("; measured on the row's generator" if cell.inherited else "")
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from cfbench.leaderboard.board import Board, Line
 from cfbench.leaderboard.cells import MARKS, Cell
 from cfbench.leaderboard.figures import ShownFigure
-from cfbench.leaderboard.markup import Frame, as_printed, bar, count_of, told_of
+from cfbench.leaderboard.markup import Frame, as_printed, bar, count_of, tier_markup, told_of, unbeaten_of
 from cfbench.leaderboard.published import traps_of
 from cfbench.leaderboard.runs import Run, section
 from cfbench.leaderboard.scores import by_grade, read_scores
@@ -60,7 +60,8 @@ def _numbers(board: Board, frames: Sequence[Frame], index: int, metrics: Mapping
                 "status": cell.status,
                 "bar": Markup(drawn),  # noqa: S704 - numbers only
                 "extent": (", " if cell.low is not None else " … ").join(ends),
-                "tier": cell.tier,
+                "tier": tier_markup(cell),
+                "under": unbeaten_of(cell, head.column.places),
                 "count": count_of(cell) if cell.n else "",
                 "told": [*told_of(cell), *(["measured on the generator"] if cell.inherited and cell.n else [])],
             }

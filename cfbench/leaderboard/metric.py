@@ -9,6 +9,8 @@ from cfbench.leaderboard.text import paragraphs
 from cfbench.records import Record, flat_params
 
 _TRAP = re.compile(r"\s*(Traps?|Caution|Beware)\b", re.IGNORECASE)
+#: What the heading says already.
+_LED = re.compile(r"\s*Traps?:\s*", re.IGNORECASE)
 
 
 def metric_page(metric: str, uses: Sequence[tuple[Run, str]]) -> dict[str, Any]:
@@ -20,7 +22,7 @@ def metric_page(metric: str, uses: Sequence[tuple[Run, str]]) -> dict[str, Any]:
         "metric": metric,
         "about": about,
         "definition": [part for part in parts if not _TRAP.match(part)],
-        "traps": [part for part in parts if _TRAP.match(part)],
+        "traps": [_LED.sub("", part) for part in parts if _TRAP.match(part)],
         "facts": _facts(about, [record for run, _ in uses for record in run.records if record.metric == metric]),
         "validity": _validity(about),
         "uses": uses,
@@ -60,5 +62,5 @@ def _validity(about: Any) -> tuple[str, str]:
     if about.get("barred"):
         return "barred", f"Its numbers are shown and not ranked: {about['barred']}"
     if about.get("tested"):
-        return "passed", "It preferred the truth to every sentinel in its role (cfbench doctor metrics)."
-    return "untested", "This version has not been put to the test of cfbench doctor metrics."
+        return "passed", "It preferred the truth to every sentinel in its role (`cfbench doctor metrics`)."
+    return "untested", "This version has not been put to the test of `cfbench doctor metrics`."

@@ -44,7 +44,7 @@ def _row(found: Versus, board: Board, other: Line, page: str, cases: CasePages) 
     named = found.widest(_NAMED) if found.head.key else {}
     return {
         "versus": found,
-        "other": other,
+        "other": (other.generator if found.second.inherited else None) or other.label,
         "page": page,
         "first": number(found.first.value, places),
         "second": number(found.second.value, places),

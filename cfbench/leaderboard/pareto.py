@@ -16,6 +16,17 @@ WIDTH, HEIGHT, LEFT, BOTTOM, REST = 640, 420, 62, 46, 14
 _MOST_PLOTS = 6
 #: Groups whose metrics are drawn first.
 _FIRST = ("Counterfactuals", "Sweep over grades", "Reconstruction", "Localisation", "Cost")
+#: Where a name may stand beside its point, and which end of it is there.
+_BESIDE = (
+    (8, 4, "start"),
+    (-8, 4, "end"),
+    (0, -9, "middle"),
+    (0, 17, "middle"),
+    (7, -8, "start"),
+    (7, 17, "start"),
+    (-7, -8, "end"),
+    (-7, 17, "end"),
+)
 
 
 @dataclass(frozen=True)
@@ -110,8 +121,8 @@ def plot(board: Board, pages: Sequence[str], x: int, y: int) -> dict[str, Any]:
     heads = (board.heads[x], board.heads[y])
     points = points_of(board, pages, x, y)
     better = (heads[0].column.direction, heads[1].column.direction)
-    right = axis([p.x for p in points], LEFT, WIDTH - REST, turned=better[0] == "lower")
-    up = axis([p.y for p in points], HEIGHT - BOTTOM, REST, turned=better[1] == "lower")
+    right = axis(_reach(board, points, x), LEFT, WIDTH - REST, turned=better[0] == "lower")
+    up = axis(_reach(board, points, y), HEIGHT - BOTTOM, REST, turned=better[1] == "lower")
     best = front([p for p in points if p.counts], better)
     places = [head.column.places for head in heads]
     return {
@@ -123,6 +134,13 @@ def plot(board: Board, pages: Sequence[str], x: int, y: int) -> dict[str, Any]:
         "points": _labelled([_drawn(p, p in best, board, (x, y), (right, up), places) for p in points]),
         "front": [(p, number(p.x, places[0]), number(p.y, places[1])) for p in best],
     }
+
+
+def _reach(board: Board, points: Sequence[Point], column: int) -> list[float]:
+    """Return all numbers and the ends of their intervals: an axis that cuts those makes chance look like distance."""
+    cells = [board.lines[point.row].cells[column] for point in points]
+    ends = [end for cell in cells if not cell.published for end in (cell.low, cell.high)]
+    return [v for v in (*(cell.value for cell in cells), *ends) if v is not None]
 
 
 def _drawn(
@@ -147,10 +165,10 @@ def _labelled(drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for d in sorted(drawn, key=lambda d: not d["best"]):
         text = plain(d["point"].label)
         wide = 6.1 * len(text)
-        for lx, ly, anchor in ((8, 4, "start"), (-8, 4, "end"), (0, -9, "middle"), (0, 17, "middle")):
+        for lx, ly, anchor in _BESIDE:
             left = d["x"] + lx - {"start": 0.0, "end": wide, "middle": wide / 2}[anchor]
             box = (left, d["y"] + ly - 10, left + wide, d["y"] + ly + 2)
-            inside = box[0] > LEFT and box[2] < WIDTH and box[1] > 0 and box[3] < HEIGHT - BOTTOM
+            inside = box[0] > LEFT and box[2] < WIDTH - REST and box[1] > 0 and box[3] < HEIGHT - BOTTOM
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
                 d |= {"label": text, "lx": round(d["x"] + lx, 1), "ly": round(d["y"] + ly, 1), "anchor": anchor}

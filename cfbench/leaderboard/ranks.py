@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ Group = tuple[str, str | None, str, str]
 Place = tuple[str, str | None, str, str, str]
 #: Differences less probable than this without a real one are called significant.
 ALPHA = 0.05
+#: How the reason begins for which the rank step gives no place to a sentinel.
+SENTINEL = "a sentinel"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,16 @@ class Ranks:
     #: 95 % interval of the mean of several seeds, for other seeds and other patients.
     intervals: Mapping[Place, tuple[float, float]] = field(default_factory=dict)
     pairs: Mapping[Group, Mapping[tuple[str, str], Pair]] = field(default_factory=dict)
+
+    @cached_property
+    def controls(self) -> Mapping[Group, tuple[str, ...]]:
+        """Return the sentinels of each column."""
+        found: dict[Group, tuple[str, ...]] = {}
+        for (dataset, task, view, metric, row), place in self.places.items():
+            if isinstance(place, str) and place.startswith(SENTINEL):
+                group = (dataset, task, view, metric)
+                found[group] = (*found.get(group, ()), row)
+        return found
 
     def pair(self, group: Group, first: str, second: str) -> Pair | None:
         """Return how much more the first row has than the second; nothing if they were not compared."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from cfbench import records as rec
 from cfbench.leaderboard.cells import ABSENT, OVER_SEEDS, Cell, pool
-from cfbench.leaderboard.ranks import Ranks
+from cfbench.leaderboard.controls import unbeaten
+from cfbench.leaderboard.ranks import Place, Ranks
 from cfbench.leaderboard.text import decimals
 
 #: Groups of columns, in the order of reading.
@@ -89,7 +90,9 @@ class Grid:
     directions: Mapping[tuple[str, str, str], str]
 
 
-def make_grid(records: Iterable[rec.Record], ranks: Ranks | None = None) -> Grid:
+def make_grid(
+    records: Iterable[rec.Record], ranks: Ranks | None = None, about: Mapping[str, Any] | None = None
+) -> Grid:
     """Pool records over their seeds. Of several of one cell, metric and view the last counts (a resumed run)."""
     latest = {(r.cell, r.metric, r.view): r for r in records}
     found: dict[tuple[str, str, str, str], dict[tuple[str, str], list[rec.Record]]] = {}
@@ -98,12 +101,20 @@ def make_grid(records: Iterable[rec.Record], ranks: Ranks | None = None) -> Grid
         row = (r.cell.dataset, r.cell.task or "", r.cell.generator or "", r.cell.attribution or "")
         found.setdefault(row, {}).setdefault((r.view, r.metric), []).append(r)
         told.setdefault((r.cell.dataset, r.view, r.metric), set()).add(r.direction)
+    directions = {key: next(iter(some)) if len(some) == 1 else "none" for key, some in told.items()}
+    known, roles = ranks or Ranks(), {metric: str(facts.get("role") or "") for metric, facts in _known(about)}
     rows = {
-        row: {key: _placed(pool(some), row, key, ranks or Ranks()) for key, some in cells.items()}
+        row: {
+            key: _placed(pool(some), _place(row, key), known, directions[row[0], *key], roles.get(key[1], ""))
+            for key, some in cells.items()
+        }
         for row, cells in sorted(found.items())
     }
-    directions = {key: next(iter(some)) if len(some) == 1 else "none" for key, some in told.items()}
     return Grid(rows=rows, directions=directions)
+
+
+def _known(about: Mapping[str, Any] | None) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    return ((metric, facts) for metric, facts in (about or {}).items() if isinstance(facts, Mapping))
 
 
 def group_of(view: str, metric: str, about: Mapping[str, Any]) -> str:
@@ -121,7 +132,7 @@ def tables(
     records: Iterable[rec.Record], ranks: Ranks | None = None, about: Mapping[str, Any] | None = None
 ) -> list[Table]:
     """Return one table per dataset and group of columns, in an order that does not depend on the records'."""
-    grid = make_grid(records, ranks)
+    grid = make_grid(records, ranks, about)
     groups: dict[tuple[str, int], dict[tuple[str, str], None]] = {}
     for dataset, view, metric in sorted(grid.directions):
         group = GROUPS.index(group_of(view, metric, about or {}))
@@ -150,17 +161,22 @@ def _table(grid: Grid, dataset: str, group: int, keys: Sequence[tuple[str, str]]
     return Table(title=GROUPS[group], dataset=dataset, columns=columns, rows=rows)
 
 
-def _placed(cell: Cell, row: tuple[str, str, str, str], key: tuple[str, str], ranks: Ranks) -> Cell:
-    """Return the cell with its interval over seeds, and its tier or why it has none; its records' marks go first."""
+def _place(row: tuple[str, str, str, str], key: tuple[str, str]) -> Place:
     dataset, task, generator, attribution = row
-    column = (dataset, task or None, *key, " / ".join(part for part in (generator, attribution) if part))
-    ends = ranks.intervals.get(column)
+    return (dataset, task or None, *key, " / ".join(part for part in (generator, attribution) if part))
+
+
+def _placed(cell: Cell, at: Place, ranks: Ranks, direction: str, role: str) -> Cell:
+    """Return the cell with its interval over seeds, and its tier or why it has none; its records' marks go first."""
+    ends = ranks.intervals.get(at)
     if ends and cell.spread and cell.status == "ok":
         cell = replace(cell, low=ends[0], high=ends[1], interval=OVER_SEEDS)
-    place = ranks.places.get(column)
+    place = ranks.places.get(at)
     if cell.unranked or cell.value is None or place is None:
         return cell
-    return replace(cell, tier=place) if isinstance(place, int) else replace(cell, unranked=(place,))
+    if isinstance(place, str):
+        return replace(cell, unranked=(place,))
+    return replace(cell, tier=place, unbeaten=unbeaten(ranks, at[:4], at[4], direction, role))
 
 
 def column_order(key: tuple[str, str]) -> tuple[int, str, str]:

@@ -1,7 +1,7 @@
 """A board as its page shows it: rows of finished cells, numbered footnotes, groups of columns."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from cfbench.leaderboard.board import KINDS, Board, Head, Kind, Line
 from cfbench.leaderboard.cells import MARKS, Cell
+from cfbench.leaderboard.left_out import ByReason
 from cfbench.leaderboard.markup import Frame, Notes, cell_markup, count_of, frames_of, remarks_of, told_of
 from cfbench.leaderboard.published import traps_of
 from cfbench.leaderboard.text import number
@@ -19,6 +20,11 @@ DIRECTIONS = {
     "lower": ("↓", "lower is better"),
     "none": ("", "no better direction"),
 }
+
+#: Pairings that are named for one reason; the page cuts longer texts in the middle of a name.
+_MOST_NAMED = 24
+#: Rows of each kind that are shown first.
+ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class LineView:
     page: str
     marks: Markup
     cells: Markup
+    #: Whether it is shown only on request, where a script can do so: a browser is slow to lay out thousands of cells.
+    late: bool
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,10 @@ class BoardView:
     bodies: Sequence[tuple[Kind, str, Sequence[LineView]]]
     notes: Sequence[str]
     remarks: Sequence[str]
+    #: What has no line or no column: what it is, how many, and the names for each reason.
+    left_out: Sequence[tuple[str, int, Sequence[tuple[str, str]]]]
+    #: Whether a ranked number does not beat a control.
+    under: bool
 
 
 def board_view(board: Board, id_: str, pages: Sequence[str], metric_pages: Mapping[str, str]) -> BoardView:
@@ -71,9 +83,10 @@ def board_view(board: Board, id_: str, pages: Sequence[str], metric_pages: Mappi
     every = [cell for line in lines for cell in line.cells]
     frames = frames_of(board)
     remarks, notes = remarks_of(every), Notes(f"{id_}-note-")
+    late = _late(lines)
     views = [
-        LineView(line, page, _marks(line, notes), _cells(line, frames, notes, remarks))
-        for line, page in zip(lines, pages, strict=True)
+        LineView(line, page, _marks(line, notes), _cells(line, frames, notes, remarks), late[i])
+        for i, (line, page) in enumerate(zip(lines, pages, strict=True))
     ]
     kinds = groupby(views, key=lambda view: view.line.kind)
     counts = {count_of(cell) for cell in every if cell.n and not cell.spread}
@@ -87,7 +100,28 @@ def board_view(board: Board, id_: str, pages: Sequence[str], metric_pages: Mappi
         bodies=[(kind, KINDS[kind], list(some)) for kind, some in kinds],
         notes=tuple(notes.texts),
         remarks=remarks,
+        left_out=[*_left_out("pairing", board.skipped), *_left_out("metric", board.unmeasured)],
+        under=any(cell.unbeaten for cell in every),
     )
+
+
+def _left_out(what: str, told: ByReason) -> Iterator[tuple[str, int, Sequence[tuple[str, str]]]]:
+    if told:
+        yield what, sum(len(names) for names in told.values()), [(_listed(names), why) for why, names in told.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
+
+
+def _late(lines: Sequence[Line]) -> list[bool]:
+    seen: Counter[Kind] = Counter()
+    found = []
+    for line in lines:
+        seen[line.kind] += 1
+        found.append(seen[line.kind] > ROWS)
+    return found
 
 
 def _with_traps(line: Line) -> Line:

@@ -170,6 +170,15 @@ def _rebuilt(graph: Graph, row: Row) -> str | None:
     return None
 
 
+def _beside(graph: Graph, row: Row, metric: Component) -> Mapping[str, str]:
+    """Return the steps that make what a metric reads beside the lines of the view, by role."""
+    needs: frozenset[str] = metric.spec.needs  # type: ignore[attr-defined]
+    found = {"rebuilt": _rebuilt(graph, row)} if "rebuilt" in needs else {}
+    if "perturbed" in needs and row.use and row.task:
+        found["perturbed"] = graph.perturbed(row.use, row.generator, row.task, row.cell.seed, metric.params.sigma)
+    return {role: key for role, key in found.items() if key}
+
+
 def _measurements(graph: Graph, row: Row, unavailable: rules.Unavailable) -> Iterator[Measurement]:
     for metric in graph.suite.metrics.values():
         spec: Any = metric.spec
@@ -190,10 +199,8 @@ def _measurements(graph: Graph, row: Row, unavailable: rules.Unavailable) -> Ite
             if why:
                 yield Measurement(**common, status="failed" if row.broken else "skipped", reason=why)
             else:
-                source, rebuilt = _source(graph, row, view), None
-                if "rebuilt" in spec.needs:
-                    rebuilt = _rebuilt(graph, row)
-                yield Measurement(**common, key=graph.measure(metric, view, source, rebuilt, row.task))
+                source, beside = _source(graph, row, view), _beside(graph, row, metric)
+                yield Measurement(**common, key=graph.measure(metric, view, source, beside, row.task))
 
 
 def _published(suite: Suite) -> Iterator[Measurement]:

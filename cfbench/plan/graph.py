@@ -1,6 +1,6 @@
 """The graph of steps: equal work is one step, because its key is the hash of what goes into it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -31,21 +31,21 @@ class Graph:
         """Learn images from the guide's patients. Does not depend on the task."""
         payload = {"generator": generator.to_json(), "seed": seed, "judge_share": self._share}
         label = f"fit {generator.name} on {self.dataset.name}"
-        return self._add("fit_generator", label, payload, {}, generator.spec.threads)
+        return self._add("fit_generator", label, payload, {}, (generator,))
 
     def encode(self, generator: Component, seed: int, part: str) -> str:
         """Encode the cases of one part (guide or test) to z."""
         payload = {"generator": generator.to_json(), "seed": seed, "part": part, **self._selection(part)}
         label = f"encode {self.dataset.name} ({part}) with {generator.name}"
         inputs = {"generator": self.fit_generator(generator, seed)}
-        return self._add("encode", label, payload, inputs, generator.spec.threads)
+        return self._add("encode", label, payload, inputs, (generator,))
 
     def invert(self, generator: Component, seed: int) -> str:
         """Find what decoding the test cases needs beside z."""
         payload = {"generator": generator.to_json(), "seed": seed, **self._selection("test")}
         inputs = {"generator": self.fit_generator(generator, seed), "encode": self.encode(generator, seed, "test")}
         label = f"invert {self.dataset.name} with {generator.name}"
-        return self._add("invert", label, payload, inputs, generator.spec.threads)
+        return self._add("invert", label, payload, inputs, (generator,))
 
     def reconstruct(self, generator: Component, seed: int, rest: str) -> str:
         """Decode the test cases, from the inverted or from a random rest."""
@@ -54,13 +54,13 @@ class Graph:
         if rest == "inverted":
             inputs["invert"] = self.invert(generator, seed)
         label = f"reconstruct {self.dataset.name} with {generator.name} ({rest} rest)"
-        return self._add("reconstruct", label, payload, inputs, generator.spec.threads)
+        return self._add("reconstruct", label, payload, inputs, (generator,))
 
     def sample(self, generator: Component, seed: int) -> str:
         """Draw as many new images as there are test cases."""
         payload = {"generator": generator.to_json(), "seed": seed, **self._selection("test")}
         inputs = {"generator": self.fit_generator(generator, seed)}
-        return self._add("sample", f"sample from {generator.name}", payload, inputs, generator.spec.threads)
+        return self._add("sample", f"sample from {generator.name}", payload, inputs, (generator,))
 
     def fit_explained(self, task: Task) -> str:
         """Train the classifier that is explained, on the guide's patients."""
@@ -68,14 +68,14 @@ class Graph:
         assert classifier  # noqa: S101 - only planned where the suite names one
         payload = {"explained": classifier.to_json(), "task": _json(task), "seed": 0, "judge_share": self._share}
         label = f"train the explained classifier {classifier.name} for {task.name} on {self.dataset.name}"
-        return self._add("fit_explained", label, payload, {}, classifier.spec.threads)
+        return self._add("fit_explained", label, payload, {}, (classifier,))
 
     def fit_attribution(self, attribution: Component, generator: Component | None, task: Task, seed: int) -> str:
         """Learn the decision from the guide's cases (or their codes)."""
         payload = {"attribution": attribution.to_json(), "task": _json(task), "seed": seed, "judge_share": self._share}
         inputs = {"encode": self.encode(generator, seed, "guide")} if generator else {}
         label = f"fit {attribution.name} for {task.name}" + (f" on {generator.name}" if generator else "")
-        return self._add("fit_attribution", label, payload, inputs, attribution.spec.threads)
+        return self._add("fit_attribution", label, payload, inputs, (attribution,))
 
     def predict(self, attribution: Component, generator: Component | None, task: Task, seed: int) -> str:
         """Ask the method for its own score and grade of the test cases."""
@@ -92,18 +92,21 @@ class Graph:
         if generator:
             payload["generator"] = generator.to_json()
         label = f"explain {task.name} with {use.component.name}" + (f" and {generator.name}" if generator else "")
-        return self._add("explain", f"{label} ({use.ask})", payload, inputs, _threads(use.component, generator))
+        return self._add("explain", f"{label} ({use.ask})", payload, inputs, (use.component, generator))
 
     def cycle(self, use: AttributionUse, generator: Component | None, task: Task, seed: int) -> str:
         """Explain the counterfactuals themselves, asking for each case's own grade: the way back."""
-        payload, inputs = self._attribution(use.component, generator, task, seed)
-        payload |= {"ask": {"kind": use.ask.kind, "values": list(use.ask.values)}, "rest": use.rest}
+        payload, inputs = self._again(use, generator, task, seed)
         inputs["images"] = self.explain(use, generator, task, seed)
-        if generator:
-            payload["generator"] = generator.to_json()
-            inputs["generator"] = self.fit_generator(generator, seed)
         label = f"way back of: {self.steps[inputs['images']].label}"
-        return self._add("cycle", label, payload, inputs, _threads(use.component, generator))
+        return self._add("cycle", label, payload, inputs, (use.component, generator))
+
+    def perturbed(self, use: AttributionUse, generator: Component | None, task: Task, seed: int, sigma: float) -> str:
+        """Answer every case and target once more, about the images with noise of this standard deviation."""
+        payload, inputs = self._again(use, generator, task, seed)
+        label = f"explain {task.name} with {use.component.name}" + (f" and {generator.name}" if generator else "")
+        label = f"{label} ({use.ask}) under noise of {sigma:g}"
+        return self._add("perturbed", label, {**payload, "sigma": sigma}, inputs, (use.component, generator))
 
     def fit_judge(self, judge: Component, task: Task) -> str:
         """Train a judge on patients of its own: nothing else, and no other judge, learns from them."""
@@ -111,7 +114,7 @@ class Graph:
         fold = [panel.index(judge.name), len(panel)] if judge.name in panel else [0, 1]
         payload = {"judge": judge.to_json(), "task": _json(task), "seed": 0, "judge_share": self._share, "fold": fold}
         label = f"train judge {judge.name} for {task.name} on {self.dataset.name}"
-        return self._add("fit_judge", label, payload, {}, judge.spec.threads)
+        return self._add("fit_judge", label, payload, {}, (judge,))
 
     def judge(self, judge: Component, task: Task, images: str | None) -> str:
         """Ask a judge about stored images, or about the real test cases."""
@@ -128,11 +131,11 @@ class Graph:
         inputs = self._judged(metric, task, None)
         return self._add("reference", f"{metric.name} of real {self.dataset.name}", payload, inputs)
 
-    def measure(self, metric: Component, view: str, source: str, rebuilt: str | None, task: Task | None) -> str:
-        """Measure one metric on one view, whose lines `source` made; `rebuilt` makes the reconstructions."""
+    def measure(self, metric: Component, view: str, source: str, beside: Mapping[str, str], task: Task | None) -> str:
+        """Measure one metric on one view, whose lines `source` made; `beside` makes more columns, by role."""
         spec: Any = metric.spec
         payload = {"metric": metric.to_json(), "view": view, "task": _json(task), "seed": 0, **self._selection("test")}
-        inputs = {"source": source, **self._judged(metric, task, None)}
+        inputs = {"source": source, **beside, **self._judged(metric, task, None)}
         if view not in ("probe", "map"):
             inputs |= self._judged(metric, task, source)
         if spec.reference:
@@ -140,8 +143,6 @@ class Graph:
         if "classify" in spec.needs and task and self.suite.explains:
             payload["explained"] = self.suite.explains.to_json()
             inputs["classifier"] = self.fit_explained(task)
-        if "rebuilt" in spec.needs and rebuilt:
-            inputs["rebuilt"] = rebuilt
         label = f"{metric.name} of: {self.steps[source].label}"
         return self._add("measure", label, payload, inputs, group=source)
 
@@ -190,6 +191,17 @@ class Graph:
             inputs["explained"] = self.fit_explained(task)
         return payload, inputs
 
+    def _again(
+        self, use: AttributionUse, generator: Component | None, task: Task, seed: int
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the payload and the inputs of a step that asks about other images than the cases' own."""
+        payload, inputs = self._attribution(use.component, generator, task, seed)
+        payload |= {"ask": {"kind": use.ask.kind, "values": list(use.ask.values)}, "rest": use.rest}
+        if generator:
+            payload["generator"] = generator.to_json()
+            inputs["generator"] = self.fit_generator(generator, seed)
+        return payload, inputs
+
     def _decoder(self, generator: Component | None, seed: int, rest: str) -> dict[str, str]:
         """Return what decoding a moved code stands on."""
         if generator is None:
@@ -206,7 +218,7 @@ class Graph:
         inputs = {"judge": fit} | ({"images": images} if images else {})
         what = self.steps[images].label if images else f"{self.dataset.name} (real)"
         # In one process as far as they are ready together: building a network can take longer than one look.
-        return self._add("judge", f"{who} looks at: {what}", payload, inputs, classifier.spec.threads, group=fit)
+        return self._add("judge", f"{who} looks at: {what}", payload, inputs, (classifier,), group=fit)
 
     def _judged(self, metric: Component, task: Task | None, images: str | None) -> dict[str, str]:
         """Return the classifiers' looks that a metric needs, at real cases or at stored images."""
@@ -234,7 +246,7 @@ class Graph:
         label: str,
         payload: Mapping[str, Any],
         inputs: Mapping[str, str],
-        threads: int = 1,
+        components: Sequence[Component | None] = (),
         group: str = "",
     ) -> str:
         first = not inputs
@@ -256,7 +268,8 @@ class Graph:
                 label=label,
                 inputs=inputs,
                 payload=full,
-                threads=threads,
+                threads=max((c.spec.threads for c in components if c), default=1),
+                heavy=any(c.spec.heavy for c in components if c),
                 after=after,
                 group=group,
             )
@@ -274,10 +287,6 @@ def prepare_step(dataset: Component, info: DatasetInfo) -> Step:
         payload={"dataset": dataset.to_json(), "seed": 0},
         threads=dataset.spec.threads,
     )
-
-
-def _threads(attribution: Component, generator: Component | None) -> int:
-    return max(attribution.spec.threads, generator.spec.threads if generator else 1)
 
 
 def _json(task: Task | None) -> dict[str, Any] | None:

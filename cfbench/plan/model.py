@@ -22,6 +22,8 @@ class Step:
     #: Everything else that it needs, as JSON values.
     payload: Mapping[str, Any]
     threads: int = 1
+    #: Whether a component's training or sampling makes it long; guides estimates of the time left.
+    heavy: bool = False
     #: Keys of steps that must have ended well before it starts, though its result does not depend on theirs.
     after: tuple[str, ...] = ()
     #: Steps of one group share what they load, and run in one process.

@@ -25,6 +25,15 @@ class Particular(Protocol):
         ...
 
 
+@runtime_checkable
+class Stocked(Protocol):
+    """Params that name files by which the component's assets cannot be told: weights that the suite chooses."""
+
+    def missing(self) -> str:
+        """Return which of them are not on this machine and how to get them, or "". Imports nothing heavy."""
+        ...
+
+
 def why_not_dataset(info: DatasetInfo, unavailable: Unavailable) -> str:
     """Return why a dataset's files are not there, or nothing."""
     return info.missing or "; ".join(filter(None, map(unavailable, info.assets)))
@@ -32,7 +41,7 @@ def why_not_dataset(info: DatasetInfo, unavailable: Unavailable) -> str:
 
 def why_not_component(component: Component, info: DatasetInfo, unavailable: Unavailable) -> str:
     """Return why a component cannot run on this dataset, or nothing."""
-    found = why_not_dims(component, info) or why_not_libraries(component)
+    found = why_not_dims(component, info) or why_not_libraries(component) or why_not_files(component)
     return found or "; ".join(filter(None, map(unavailable, component.spec.assets)))
 
 
@@ -42,6 +51,12 @@ def why_not_libraries(component: Component) -> str:
     if not missing:
         return ""
     return f"{component.name} needs {' and '.join(missing)}, not installed here: {component.spec.install}"
+
+
+def why_not_files(component: Component) -> str:
+    """Return which files that a component's own parameters name are missing, or nothing."""
+    why = component.params.missing() if isinstance(component.params, Stocked) else ""
+    return f"{component.name}: {why}" if why else ""
 
 
 def why_not_dims(component: Component, info: DatasetInfo) -> str:

@@ -20,6 +20,7 @@ STEPS: Mapping[str, Callable[[Work], None]] = {
     "predict": explain.predict,
     "explain": explain.explain,
     "cycle": explain.cycle,
+    "perturbed": explain.perturbed,
     "judge": judge.judge,
     "reference": reference.reference,
     "measure": measure.measure,

@@ -1,7 +1,8 @@
-"""Steps of an attribution: what it thinks of the test cases, its answer to every target, and the way back."""
+"""Steps of an attribution: what it thinks of the cases, its answer to every target, the way back, and under noise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from cfbench.steps.cases import batches
 from cfbench.steps.codes import on_device, require_finite, require_rows
 from cfbench.steps.lines import Lines, make_lines
 from cfbench.steps.work import BATCH, Work
-from cfbench.types import Batch, Code, Explanation, Targets, Truth
+from cfbench.types import Batch, Code, Explanation, Images, Targets, Truth
 
 
 def predict(work: Work) -> None:
@@ -63,6 +64,33 @@ def cycle(work: Work) -> None:
         return batch, _code_of(batch, models, work), targets
 
     _answer_all(work, lines, models, inputs)
+
+
+def perturbed(work: Work) -> None:
+    """Store the answers to the same lines about factual images with noise (see `noised`)."""
+    lines = make_lines(work.test, work.known_task, work.payload["ask"])
+    models = Models(_generator(work), explained_classifier(work, "explained"))
+
+    def inputs(index: list[int]) -> tuple[Batch, Code | None, Targets]:
+        batch, _, targets = _inputs(work, lines, index, models, None)
+        assert batch.x is not None  # noqa: S101 - planned only where there are images
+        batch = replace(batch, x=noised(batch.x, batch.ids, work.payload["sigma"]))
+        return batch, _code_of(batch, models, work), targets
+
+    _answer_all(work, lines, models, inputs)
+
+
+def noised(x: Images, ids: Sequence[str], sigma: float) -> Images:
+    """Return images with independent Gaussian noise of this standard deviation, cut off at 0 and 1.
+
+    A case's noise depends on its id alone: the same for every method, line and batch.
+    """
+    drawn = [torch.randn(x.shape[1:], generator=_generator_of(case), dtype=x.dtype) for case in ids]
+    return (x + sigma * torch.stack(drawn).to(x.device)).clamp(0, 1)
+
+
+def _generator_of(case: str) -> torch.Generator:
+    return torch.Generator().manual_seed(int.from_bytes(sha256(case.encode()).digest()[:8], "little") >> 1)
 
 
 def _answer_all(

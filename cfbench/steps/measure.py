@@ -28,9 +28,10 @@ from cfbench.statistics import (
 )
 from cfbench.steps.cases import batches
 from cfbench.steps.lineage import circular, lineages, overlap
+from cfbench.steps.matching import effective_number, matched_to_targets
 from cfbench.steps.views import build_view
 from cfbench.steps.work import Work
-from cfbench.types import Judged, Prediction, Reference, Truth, View
+from cfbench.types import Explanation, Judged, Prediction, Reference, Truth, View
 
 Array = NDArray[np.float64]
 #: Bootstrap replicates, and groups of the jackknife.
@@ -104,8 +105,9 @@ def _of_cases(work: Work, view: View, spec: MetricSpec) -> Result:
 def _of_set(work: Work, view: View, spec: MetricSpec) -> Result:
     metric: SetMetric = work.build("metric")
     kept = take(view, [i for i, status in enumerate(view.status) if status == "ok"])
-    reference, others = _reference(work, kept)
-    weights, reference_weights = _weights(kept, others, spec)
+    reference, index = _reference(work, kept)
+    others = [work.test.patients[i] for i in index]
+    weights, reference_weights, notes = _weights(work, kept, index, spec)
     rows = max(1, _WEIGHTS // max(len(kept), 1)) if spec.interval == "bootstrap" else len(weights)
     values = []
     for start in range(0, len(weights), rows):
@@ -118,32 +120,45 @@ def _of_set(work: Work, view: View, spec: MetricSpec) -> Result:
     save_file({"values": drawn}, work.out / "replicates.safetensors")
     bounds = _bounds(drawn, found[REPLICATES + 1 :], spec, len({*kept.patients, *others}))
     low, high = (bounds.low, bounds.high) if bounds else (None, None)
-    notes = (f"bootstrap draws without a value: {bounds.dropped}",) if bounds and bounds.dropped else ()
+    if bounds and bounds.dropped:
+        notes = (*notes, f"bootstrap draws without a value: {bounds.dropped}")
     return Result(value=float(found[0]), low=low, high=high, interval=spec.interval, notes=notes)
 
 
-def _reference(work: Work, view: View) -> tuple[Reference | None, list[str]]:
-    """Return the real side of a set metric and its patients: the cases that the lines are about, so that N is equal."""
+def _reference(work: Work, view: View) -> tuple[Reference | None, list[int]]:
+    """Return the real side of a set metric and its cases: those that the lines are about, so that N is equal."""
     if "reference" not in work.inputs:
         return None, []
     about = set(view.ids)
     index = [i for i, case in enumerate(work.test.ids) if view.name == "sample" or case in about]
-    tensors = {name: tensor[index] for name, tensor in work.tensors("reference").items()}
-    return Reference(tensors), [work.test.patients[i] for i in index]
+    return Reference({name: tensor[index] for name, tensor in work.tensors("reference").items()}), index
 
 
-def _weights(view: View, others: list[str], spec: MetricSpec) -> tuple[Tensor, Tensor]:
-    """Return line weights and reference weights; a patient on both sides is drawn, or left out, on both."""
-    patients = [*view.patients, *others]
+def _weights(work: Work, view: View, index: list[int], spec: MetricSpec) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Return weights of lines and of real cases, one row per draw, and a remark on them.
+
+    A patient on both sides is drawn, or left out, on both.
+    """
+    joint = _drawn([*view.patients, *(work.test.patients[i] for i in index)], spec)
+    lines, real = joint[:, : len(view)], joint[:, len(view) :]
+    notes: tuple[str, ...] = ()
+    if spec.matched and index and view.target is not None and view.task and view.name != "walk":
+        grade = work.test.labels[view.task.label].double().numpy()[index]
+        real = matched_to_targets(grade, view.target.double().numpy(), lines, real, view.task.grades)
+        size = effective_number(real[0])
+        if size < len(index) - 0.5:
+            notes = (f"real cases are weighted to the grades asked for: {size:.0f} of {len(index)} count",)
+    return torch.from_numpy(lines), torch.from_numpy(real), notes
+
+
+def _drawn(patients: list[str], spec: MetricSpec) -> Array:
+    """Return how often each line is drawn: once in the first row, then by the kind of interval."""
     if spec.interval == "bootstrap":
         drawn = patient_bootstrap_weights(patients, REPLICATES, seed=0)
-        weights = np.concatenate([drawn, jackknife_weights(patients, LEFT_OUT, seed=0)[1:]])
-    elif spec.interval == "jackknife":
-        weights = jackknife_weights(patients, GROUPS, seed=0)
-    else:
-        weights = np.ones((1, len(patients)))
-    joint = torch.from_numpy(weights)
-    return joint[:, : len(view)], joint[:, len(view) :]
+        return np.concatenate([drawn, jackknife_weights(patients, LEFT_OUT, seed=0)[1:]])
+    if spec.interval == "jackknife":
+        return jackknife_weights(patients, GROUPS, seed=0)
+    return np.ones((1, len(patients)))
 
 
 def _bounds(drawn: Array, left_out: Array, spec: MetricSpec, patients: int) -> Bounds | None:
@@ -176,6 +191,6 @@ def _take(value: Any, index: list[int]) -> Any:
         return value[index]
     if isinstance(value, dict):
         return {name: _take(item, index) for name, item in value.items()}
-    if isinstance(value, Prediction | Truth | Judged):
+    if isinstance(value, Prediction | Truth | Judged | Explanation):
         return type(value)(**{f.name: _take(getattr(value, f.name), index) for f in fields(value)})
     return value

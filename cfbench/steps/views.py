@@ -10,7 +10,7 @@ from cfbench.errors import PluginError
 from cfbench.protocols import MeasuringDataset
 from cfbench.steps.explain import explained_classifier, truth_of
 from cfbench.steps.work import Work
-from cfbench.types import Images, Judged, Masks, Prediction, Truth, Values, View
+from cfbench.types import Explanation, Images, Judged, Masks, Prediction, Truth, Values, View
 
 #: Views whose lines are case x target, rather than cases.
 _EXPLAINED = ("counterfactual", "sweep", "walk", "cycle", "map")
@@ -69,10 +69,11 @@ def _explained(work: Work, name: str, extrapolated: bool) -> View:
         work.task,
         tuple(cases.ids[i] for i in case),
         tuple(cases.patients[i] for i in case),
-        tuple(lines["status"][i] for i in keep),
+        _status(work, lines["status"], keep),
         x_out=x_out,
         heat=columns.get("heat"),
         rebuilt=work.tensors("rebuilt")["x_out"][case] if "rebuilt" in work.inputs else None,
+        perturbed=_perturbed(work, keep),
         target=target,
         extrapolated=beyond,
         predicted_out=Prediction(columns.get("score_cf"), columns.get("grade_cf")),
@@ -82,6 +83,25 @@ def _explained(work: Work, name: str, extrapolated: bool) -> View:
         **_looks_out(work, keep),
         **_factual(work, case),
     )
+
+
+def _status(work: Work, status: list[str], keep: list[int]) -> tuple[str, ...]:
+    """Return each line's status; where answers under noise are read, a line without one has no answer."""
+    own = [status[i] for i in keep]
+    if "perturbed" not in work.inputs:
+        return tuple(own)
+    under_noise = work.json("perturbed", "lines.json")["status"]
+    second = (under_noise[i] for i in keep)
+    return tuple(a if a != "ok" or b == "ok" else f"under noise: {b}" for a, b in zip(own, second, strict=True))
+
+
+def _perturbed(work: Work, keep: list[int]) -> Explanation | None:
+    """Return the answers to the same lines under noise, where the metric asks for them."""
+    if "perturbed" not in work.inputs:
+        return None
+    columns = {name: values[keep] for name, values in work.tensors("perturbed").items()}
+    status = work.json("perturbed", "lines.json")["status"]
+    return Explanation(columns.get("x_cf"), tuple(status[i] for i in keep), columns.get("heat"))
 
 
 def _factual(work: Work, case: list[int], *, images: bool = True) -> dict[str, Any]:
@@ -98,7 +118,6 @@ def _factual(work: Work, case: list[int], *, images: bool = True) -> dict[str, A
         "judged": _panel(work, "judged", case),
         "control": _panel(work, "control", case),
         "explained": _look(work, "explained", case) if "explained" in work.inputs else None,
-        "measured": _measured(work, x),
     }
 
 

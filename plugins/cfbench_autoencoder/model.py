@@ -8,15 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cfbench.errors import DataError, SuiteError
+from cfbench.errors import DataError
 from cfbench.protocols import Cases, Context
 from cfbench.specs import DatasetInfo
 from cfbench.types import Code, Images, Latents
-from cfbench_autoencoder.network import Autoencoder, shape_of
+from cfbench_autoencoder.network import Autoencoder
 from cfbench_autoencoder.plugin import AutoencoderParams
 from cfbench_nets.pool import ImagePool, shuffled
 from cfbench_nets.recipe import Recipe
 from cfbench_nets.seeds import seeded
+from cfbench_nets.stages import Shape
 from cfbench_nets.weights import load_weights, save_weights
 
 #: Images that go through the network at once.
@@ -24,10 +25,7 @@ CHUNK = 64
 
 
 class AE:
-    """Convolutional autoencoder; images square or cubic, of any size and channel count.
-
-    Raises SuiteError for images that are not square or cubic.
-    """
+    """Convolutional autoencoder; images and volumes of any size and channel count, padded inside to halve evenly."""
 
     #: What the weights are; kept beside them and compared when they are loaded.
     kind = "autoencoder"
@@ -35,10 +33,6 @@ class AE:
     heads = 1
 
     def __init__(self, params: AutoencoderParams, data: DatasetInfo) -> None:
-        if len(set(data.space)) != 1:
-            raise SuiteError(
-                f"{self.kind} expects square or cubic images, not {data.space}; pad or crop them in the dataset"
-            )
         self.params, self.data = params, data
         self.network: Autoencoder | None = None
 
@@ -72,7 +66,8 @@ class AE:
     def save(self, folder: Path) -> None:
         """Write weights (safetensors) and what they mean (JSON)."""
         save_weights(self._fitted(), folder / "weights.safetensors")
-        (folder / "weights.json").write_text(json.dumps(self._meaning(), indent=1), encoding="utf-8")
+        facts = {**self._meaning(), "padded_space": list(self._fitted().padded)}
+        (folder / "weights.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
     def load(self, folder: Path, context: Context) -> None:
         """Restore what `save` wrote. Raises DataError naming what does not fit these params and this dataset."""
@@ -106,7 +101,8 @@ class AE:
 
     def _build(self, context: Context) -> Autoencoder:
         p, space = self.params, self.data.space
-        shape = shape_of(tuple(p.channels * factor for factor in p.channel_mult), p.res_blocks, space[0])
+        widths = tuple(p.channels * factor for factor in p.channel_mult)
+        shape = Shape(side=max(space), widths=widths, res_blocks=p.res_blocks, attention=())
         with seeded(context.seed, "weights"):
             network = Autoencoder(self.data.channels, space, (self.heads * p.z_dim, p.z_dim), shape, p.groups)
         layout = torch.channels_last if len(space) == 2 else torch.channels_last_3d

@@ -70,7 +70,7 @@ def cfbench_generators() -> Iterable[GeneratorSpec]:
         presets={"quick": QUICK},
         citation="Hinton and Salakhutdinov, Reducing the dimensionality of data with neural networks, Science 2006",
         provides=frozenset({"latent"}),
-        threads=2,
+        heavy=True,
     )
     yield GeneratorSpec(
         name="vae",
@@ -82,5 +82,5 @@ def cfbench_generators() -> Iterable[GeneratorSpec]:
         citation="Kingma and Welling, Auto-encoding variational Bayes, ICLR 2014; Rybkin et al., Simple and effective "
         "VAE training with calibrated decoders, ICML 2021",
         provides=frozenset({"latent", "sampling"}),
-        threads=2,
+        heavy=True,
     )

@@ -14,7 +14,7 @@ from cfbench.specs import DatasetInfo
 from cfbench.types import Code, Images, Latents
 from cfbench_dae.converted import load_converted
 from cfbench_dae.latent import LATENT_T, LatentModel, fitted_latent, new_latent
-from cfbench_dae.network import Autoencoder, working_side
+from cfbench_dae.network import Autoencoder, working_space
 from cfbench_dae.plugin import DaeParams
 from cfbench_nets import ddim
 from cfbench_nets.betas import alpha_bar
@@ -34,18 +34,16 @@ MEANING = ("objective", "schedule", "T")
 
 
 class DAE:
-    """Diffusion autoencoder (Preechakul et al., CVPR 2022); images square or cubic, of any size and channel count.
+    """Diffusion autoencoder (Preechakul et al., CVPR 2022); images and volumes of any size and channel count.
 
-    Raises SuiteError for images that are not square or cubic or too small for the encoder's levels, and for numbers of
-    DDIM steps that do not fit T.
+    They are padded inside, every axis by itself, until the U-Net halves evenly; attention goes by the longest. Raises
+    SuiteError for images that are too small for the encoder's levels, and for numbers of DDIM steps that do not fit T.
     """
 
     def __init__(self, params: DaeParams, data: DatasetInfo) -> None:
-        if len(set(data.space)) != 1:
-            raise SuiteError(f"dae expects square or cubic images, not {data.space}; pad or crop them in the dataset")
         self.params, self.data = params, data
-        self.side = working_side(params, data.space[0])
-        _check_depth(params, self.side)
+        self.space = working_space(params, data.space)
+        _check_depth(params, min(self.space))
         self.alpha_bar = alpha_bar(params.schedule, params.T)
         for T, K in (
             (params.T, params.encode_steps),
@@ -80,7 +78,8 @@ class DAE:
         network = self._fitted()
         save_weights(network, folder / "dae.safetensors")
         counts = {"parameters": network.parameter_count, "attention_blocks": network.attention_count}
-        (folder / "dae.json").write_text(json.dumps({**self._meaning(), **counts}, indent=1), encoding="utf-8")
+        facts = {**self._meaning(), "padded_space": list(self.space), **counts}
+        (folder / "dae.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
         if self.latent is not None:
             save_weights(self.latent, folder / "latent.safetensors")
 
@@ -120,7 +119,7 @@ class DAE:
 
     def draw(self, ids: Sequence[str], context: Context) -> Mapping[str, Tensor]:
         """Return a standard normal x_T for each case, from the seed and its id alone."""
-        shape = (self.data.channels, *(self.side for _ in self.data.space))
+        shape = (self.data.channels, *self.space)
         drawn = [torch.randn(shape, generator=generator(context.seed, "x_T", case)) for case in ids]
         return {"x_T": torch.stack(drawn) if drawn else torch.empty(0, *shape)}
 
@@ -196,7 +195,7 @@ class DAE:
 
     def _build(self, context: Context) -> Autoencoder:
         with seeded(context.seed, "weights"):
-            network = Autoencoder(self.params, self.data.channels, len(self.data.space), self.side)
+            network = Autoencoder(self.params, self.data.channels, len(self.space), max(self.space))
         layout = torch.channels_last if len(self.data.space) == 2 else torch.channels_last_3d
         return network.to(context.device).to(memory_format=layout)
 
@@ -211,7 +210,7 @@ class DAE:
 
     def _inward(self, x: Images) -> Tensor:
         """Return images as the network sees them: padded, in [-1, 1]."""
-        return pad(x, self.side) * 2 - 1
+        return pad(x, self.space) * 2 - 1
 
     def _onto(self, x: Images, context: Context) -> Tensor:
         return self._inward(x).to(context.device)

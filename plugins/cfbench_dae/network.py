@@ -6,14 +6,14 @@ from torch import Tensor, nn
 from cfbench_dae.plugin import DaeParams
 from cfbench_nets.blocks import Attention, BlockStyle
 from cfbench_nets.half_unet import HalfUNet
-from cfbench_nets.padding import padded_side
+from cfbench_nets.padding import padded_space
 from cfbench_nets.stages import Shape
 from cfbench_nets.unet import UNet
 from cfbench_nets.whitening import Whitening
 
 
 class Autoencoder(nn.Module):
-    """Encoder: image to z. U-Net: (x_t, t, z) to epsilon or v. Images in [-1, 1], of `side` pixels every way."""
+    """Encoder: image to z. U-Net: (x_t, t, z) to epsilon or v. Images in [-1, 1], `side` pixels at their longest."""
 
     def __init__(self, params: DaeParams, channels: int, dims: int, side: int) -> None:
         super().__init__()
@@ -49,9 +49,9 @@ class Autoencoder(nn.Module):
         return self.unet(x_t, self.unet.embed(t), self.encoder(x))
 
 
-def working_side(params: DaeParams, side: int) -> int:
-    """Return the side in pixels that images are padded to, so that every level of the U-Net halves evenly."""
-    return padded_side(side, int(2 ** (len(params.channel_mult) - 1)))
+def working_space(params: DaeParams, space: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the size in pixels that images are padded to, so that every level of the U-Net halves evenly."""
+    return padded_space(space, int(2 ** (len(params.channel_mult) - 1)))
 
 
 def _shape(params: DaeParams, mult: tuple[int, ...], side: int) -> Shape:

@@ -75,7 +75,7 @@ def convert(
         side = side or _size(stored, "x_T", -1, "--side")
         dae = DAE(params, DatasetInfo(channels=channels, space=(side, side), labels={}, fingerprint=""))
         with torch.device("meta"):
-            dae.network = Autoencoder(params, channels, dims=2, side=dae.side)
+            dae.network = Autoencoder(params, channels, dims=2, side=max(dae.space))
         places = _places(dae.network, copy)
         what = f"{source} is not a checkpoint of this preset, number of channels and size of images"
         check_fit(what, misfits(stored, places, lambda name: _ignored(name, copy)))

@@ -102,7 +102,7 @@ def cfbench_generators() -> Iterable[GeneratorSpec]:
             presets=PRESETS,
             citation="Preechakul et al., Diffusion Autoencoders, CVPR 2022",
             provides=frozenset({"latent", "sampling"}),
-            threads=2,
+            heavy=True,
         )
     ]
 

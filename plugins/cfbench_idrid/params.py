@@ -21,7 +21,7 @@ from cfbench_files.table import read_table, single_rows
 
 NAME = "idrid"
 VERSION = 1
-HOW = "Get IDRiD from IEEE DataPort (doi 10.21227/H25W98, CC BY 4.0) and name the unpacked folder"
+HOW = "Get IDRiD from IEEE DataPort (https://doi.org/10.21227/H25W98, CC BY 4.0) and unpack it there."
 GRADES = (0.0, 1.0, 2.0, 3.0, 4.0)
 RISKS = (0.0, 1.0, 2.0)
 #: Mask to the folder and the suffix of its files in the archive.

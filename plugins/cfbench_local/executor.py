@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from cfbench_local.environment import ON_SHARED_CORES
@@ -12,6 +13,9 @@ from cfbench_local.plugin import LocalParams
 
 if TYPE_CHECKING:
     from cfbench.jobs import Job, State
+
+#: Seconds between two looks at what runs.
+_PAUSE = 0.02
 
 
 class Running(Protocol):
@@ -48,7 +52,7 @@ class FreshWorker:
 
 
 class LocalExecutor:
-    """Runs jobs in the order of submission; a later, smaller job may start while an earlier one waits for room."""
+    """Runs the longest waiting job that there is room for; equally long ones in the order of submission."""
 
     def __init__(self, params: LocalParams) -> None:
         self._cores = params.cores or len(os.sched_getaffinity(0))
@@ -56,6 +60,7 @@ class LocalExecutor:
         self._waiting: list[Job] = []
         self._running: dict[str, tuple[Job, Running, str]] = {}
         self._codes: dict[str, int] = {}
+        self._looked = 0.0
 
     def submit(self, job: "Job") -> None:
         """Take a job; start it when there is room."""
@@ -66,8 +71,10 @@ class LocalExecutor:
 
     def state(self, job: "Job") -> "State":
         """Return where a job stands."""
-        self._reap()
-        self._start()
+        if time.monotonic() - self._looked > _PAUSE:  # a run asks about hundreds of waiting jobs at a time
+            self._looked = time.monotonic()
+            if self._reap():
+                self._start()
         if job.name in self._codes:
             return "ended"
         return "running" if job.name in self._running else "waiting"
@@ -91,7 +98,7 @@ class LocalExecutor:
         self._waiting.clear()
 
     def _start(self) -> None:
-        for job in list(self._waiting):
+        for job in sorted(self._waiting, key=lambda job: -job.expected):
             gpu = self._free_gpu()
             used = sum(other.threads for other, _, _ in self._running.values())
             if gpu is None or (self._running and not self._gpus and used + self._demand(job) > self._cores):
@@ -110,9 +117,12 @@ class LocalExecutor:
         taken = {gpu for _, _, gpu in self._running.values()}
         return next((gpu for gpu in self._gpus if gpu not in taken), None)
 
-    def _reap(self) -> None:
+    def _reap(self) -> bool:
+        """Note which workers have ended, and return whether one has."""
+        before = len(self._running)
         for name, (_, worker, _) in list(self._running.items()):
             code = worker.exit_code()
             if code is not None:
                 self._codes[name] = code
                 del self._running[name]
+        return len(self._running) < before

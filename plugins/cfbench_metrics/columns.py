@@ -59,6 +59,24 @@ def pair_of(view: View) -> tuple[Images, Images]:
     return view.x, view.x_out
 
 
+def answers_of(view: View) -> tuple[Images, Images]:
+    """Return the images under test and the answers to the same lines under noise, both [b, c, *space] in [0, 1].
+
+    Raises as `pair_of`.
+    """
+    if view.x_out is None or view.perturbed is None or view.perturbed.x_cf is None:
+        raise UndefinedError(f"the {view.name} view has no answers under noise; does this method make images?")
+    noised = view.perturbed.x_cf
+    if noised.shape != view.x_out.shape:
+        raise DataError(
+            f"the {view.name} view has images of the shape {tuple(view.x_out.shape[1:])} and, under noise, of "
+            f"{tuple(noised.shape[1:])}; they must be equal"
+        )
+    for whose, images in (("images under test", view.x_out), ("images under noise", noised)):
+        _require_unit_range(images, f"the {view.name} view's {whose}")
+    return view.x_out, noised
+
+
 def _require_unit_range(images: Images, whose: str) -> None:
     """Raise DataError if a pixel lies outside [0, 1]; NaN is no number to judge here, and gives a NaN score."""
     outside = (images < -_SLACK) | (images > 1 + _SLACK)

@@ -54,7 +54,8 @@ def extrapolated_distance(made: Side, real: Side, judge: str, per_feature: float
     cases and 9.8 for 64, the extrapolated one .51 and .63, with standard deviations of .4 and .6.
 
     Traps: the published code starts at 5,000 images, far beyond any test set here; the line holds only where
-    covariances have full rank; counterfactuals share their patients with the real side.
+    covariances have full rank; subsets cannot be weighted, so counterfactuals, whose targets mix the grades in other
+    proportions than their cases, have no such number; reconstructions share their patients with the real side.
 
     Raises:
         UndefinedError: the sets are of unequal size, or too small.

@@ -25,8 +25,7 @@ def split_distance(made: Side, real: Side, judge: str) -> Float[Tensor, " r"]:
     seeded splits, both sides cut to one size. From 0, lower is better; the distance is that of N / 2 cases, so compare
     with `fd-judge-floor` at `half` and with nothing else. Needs two cases per feature in a half.
 
-    Traps: biased upwards by N as every Frechet distance; real and counterfactual classes are mixed in the proportions
-    of the cases and of the targets.
+    Trap: biased upwards by N as every Frechet distance.
 
     Raises:
         UndefinedError: too few patients, or too few cases for the judge's features.

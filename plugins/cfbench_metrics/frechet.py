@@ -11,8 +11,9 @@ def frechet_distances(
     """Return `|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))` of features x and y under each row of weights w and v.
 
     The squared Wasserstein distance of two Gaussians (Dowson and Landau 1982; FID: Heusel et al. 2017), with unbiased
-    covariances; weights count how often a case is there. From 0, lower is better; NaN in a row that leaves a set
-    fewer than two cases. Features in float64: float32 eigenvalues are wrong by up to 1 %.
+    covariances under reliability weights: `sum w - sum w^2 / sum w` degrees of freedom, N - 1 where all are equal. From
+    0, lower is better; NaN in a row that leaves a set fewer than two cases. Features in float64: float32 eigenvalues
+    are wrong by up to 1 %.
 
     Trap: biased upwards by some tr(S) / N times the number of directions that matter: at d = 2048 and equal
     distributions 105 % of tr(S) for N = 50, 52 % for N = 400, 31 % for N = 1000. Compare at equal N only.
@@ -24,7 +25,7 @@ def frechet_distances(
 def _distance(
     x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], w: Float[Tensor, " n"], v: Float[Tensor, " m"]
 ) -> Float[Tensor, ""]:
-    if min(w.sum(), v.sum()) <= 1:
+    if min((w > 0).sum(), (v > 0).sum()) < 2:
         return torch.tensor(torch.nan, dtype=torch.float64)
     (m1, a), (m2, b) = _moments(x, w), _moments(y, v)
     short = len(a) * len(b) <= x.shape[1] ** 2
@@ -37,7 +38,8 @@ def _moments(x: Float[Tensor, "n d"], w: Float[Tensor, " n"]) -> tuple[Float[Ten
     """Return the mean, and the factor A of the unbiased covariance `S = A^T A` (one row per case that is there)."""
     x, w = x[w > 0], w[w > 0]
     mean = w @ x / w.sum()
-    return mean, (x - mean) * (w / (w.sum() - 1)).sqrt()[:, None]
+    freedom = w.sum() - w.square().sum() / w.sum()
+    return mean, (x - mean) * (w / freedom).sqrt()[:, None]
 
 
 def nuclear_norm(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, ""]:

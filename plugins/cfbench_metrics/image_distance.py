@@ -32,9 +32,10 @@ def seen_by(name: str, look: Look) -> Callable[[View, Context], Reference]:
 class ImageDistance:
     """A distance between the features of the lines that have an answer and those of the real test images.
 
+    Real images of counterfactuals are weighted by the host to the grades that were asked for (`matched`).
+
     Traps: a counterfactual inherits everything but the change from a real image of the same set, which flatters every
-    method alike (a split of the patients would not); real and counterfactual classes are mixed in the proportions of
-    the cases and the targets.
+    method alike (a split of the patients would not).
     """
 
     look: Look

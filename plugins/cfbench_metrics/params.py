@@ -57,6 +57,17 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """How much the factual images are disturbed."""
+
+    sigma: float = param(0.01, "standard deviation of the noise in every pixel, of the image's full range 1")
+
+    def __post_init__(self) -> None:
+        """Refuse what is no noise, or would leave little of the image."""
+        _require(true=0 < self.sigma <= 0.5, sentence=f"sigma must be above 0 and at most .5, got {self.sigma:g}")
+
+
+@dataclass(frozen=True)
 class Scale:
     """How far a measurement can be off."""
 

@@ -10,11 +10,13 @@ from typing import Any
 from cfbench.records import Cell, Record, flat_params, records_digest, row_name
 
 #: Raised when the same records are written differently: what an older version wrote is then written anew.
-LAYOUT = 2
+LAYOUT = 3
 #: MLflow's own limits are 250 characters a key, 6,000 a parameter and 8,000 a tag; longer ones it cuts or refuses.
 _KEY, _VALUE = 200, 5000
 #: Larger numbers are infinity in disguise (MLflow stores infinity as 1.8e308); NaN is not below it either.
 _LARGEST = 1e300
+#: The parameter that only controls have.
+SENTINEL = "settings/attribution.sentinel"
 #: What the description of a suite's run says.
 SUITE_NOTE = (
     "One run of a cfbench suite; the runs below it are its cells: one for each dataset, task, generator, attribution "
@@ -29,6 +31,8 @@ class Entry:
     """One run of MLflow, before it is written."""
 
     name: str
+    #: `suite`, `cell`, or `skipped`: a cell without a single number, which the saved views leave out.
+    kind: str
     #: Identifies the cell, whatever was found.
     id: str
     #: Changes with what was found, and with what is told of it; costs do not count.
@@ -55,6 +59,7 @@ def cell_entry(
     title = value(name or cell.name)[:_KEY]
     return Entry(
         name=title,
+        kind="skipped" if all(r.status == "skipped" for r in records) else "cell",
         id=digest(run, asdict(cell)),
         digest=digest(LAYOUT, records_digest(records), title, all_params),
         failed=any(r.status == "failed" for r in records),
@@ -75,6 +80,7 @@ def suite_entry(run: str, name: str, records: Sequence[Record], about: Mapping[s
     }
     return Entry(
         name=value(name)[:_KEY],
+        kind="suite",
         id=run,
         digest=digest(LAYOUT, records_digest(records)),
         failed=bool(counts["records/failed"]),
@@ -137,10 +143,17 @@ def _metrics(records: Iterable[Record]) -> dict[str, float]:
         if r.status != "ok":
             continue
         name = unused(metric_key(r), found)
-        values = (r.low, r.high, float(r.n), None if r.coverage == 1.0 else r.coverage)
-        numbers = {name: r.value, **{name + end: v for end, v in zip(ENDINGS, values, strict=True)}}
+        ends = (*(None if v is None else _short(v) for v in (r.low, r.high)), float(r.n))
+        values = (*ends, None if r.coverage == 1.0 else r.coverage)
+        numbers = {name: None if r.value is None else _short(r.value)}
+        numbers |= {name + end: v for end, v in zip(ENDINGS, values, strict=True)}
         found |= {k: float(v) for k, v in numbers.items() if v is not None and abs(v) < _LARGEST}
     return found
+
+
+def _short(number: float) -> float:
+    """Return a number in six digits: MLflow prints all that it has, and no interval is that narrow."""
+    return float(f"{number:.6g}")
 
 
 def metric_key(record: Record) -> str:

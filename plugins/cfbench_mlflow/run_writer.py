@@ -44,7 +44,7 @@ class RunWriter:
 
     def suite(self, entry: Entry, old: "Run | None") -> str:
         """Create or update the run of the suite, and return its id: cells name it as their parent."""
-        tags = {"cfbench.kind": "suite", **entry.tags}
+        tags = {"cfbench.kind": entry.kind, **entry.tags}
         run = old or self._create(entry, tags)
         with tempfile.TemporaryDirectory() as made:
             for name in _FILES:
@@ -62,7 +62,7 @@ class RunWriter:
             for path in gallery.figures.get(cell, ()):
                 (Path(made) / "figures").mkdir(exist_ok=True)
                 shutil.copyfile(path, Path(made) / "figures" / path.name)
-            tags = {"cfbench.kind": "cell", "cfbench.cell_id": entry.id, "mlflow.parentRunId": parent, **entry.tags}
+            tags = {"cfbench.kind": entry.kind, "cfbench.cell_id": entry.id, "mlflow.parentRunId": parent, **entry.tags}
             tags |= {"mlflow.loggedArtifacts": logged_tables([TABLE])} if table else {}
             with self.turn:
                 run = self._create(entry, tags)

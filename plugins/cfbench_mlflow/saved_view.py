@@ -63,7 +63,8 @@ def _forget_old_ones(client: "MlflowClient", experiment: str, tags: Mapping[str,
 
 def _state(records: Sequence[Record], query: str, *, grouped: bool = False) -> str:
     directions = {metric_key(r): r.direction for r in records if r.status == "ok"}
-    names = sorted(directions)[:_COLUMNS]
+    # Numbers that are neither good nor bad (floors, sizes) come last.
+    names = sorted(directions, key=lambda name: (directions[name] == "none", name))[:_COLUMNS]
     params = ["generator", "attribution", "seed", "run"]
     columns = [*(f"metrics.`{name}`" for name in names), *(f"params.`{name}`" for name in params)]
     view = {

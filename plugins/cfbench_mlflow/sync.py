@@ -88,7 +88,8 @@ def _wanted(run: str, records: Sequence[Record], about: Mapping[str, Any]) -> di
     wanted = {}
     for cell, found in cells.items():
         params = entries.component_params(cell, about)
-        entry = entries.cell_entry(run, cell, found, name=names[cell], params=params)
+        name = f"{names[cell]} (control)" if entries.SENTINEL in params else names[cell]
+        entry = entries.cell_entry(run, cell, found, name=name, params=params)
         wanted[entry.id] = (cell, entry)
     return wanted
 

@@ -10,10 +10,17 @@ def padded_side(side: int, multiple: int) -> int:
     return -(-side // multiple) * multiple
 
 
-def pad(x: Float[Tensor, "b c *space"], side: int) -> Float[Tensor, "b c *padded"]:
-    """Return images widened to `side` in every direction, as evenly on both sides as possible."""
-    margins = [(side - size) // 2 for size in x.shape[2:]]
-    widths = [w for m, size in zip(margins, x.shape[2:], strict=True) for w in (side - size - m, m)]
+def padded_space(space: tuple[int, ...], multiple: int) -> tuple[int, ...]:
+    """Return the same of every axis by itself: volumes need not be cubes."""
+    return tuple(padded_side(side, multiple) for side in space)
+
+
+def pad(x: Float[Tensor, "b c *space"], to: int | tuple[int, ...]) -> Float[Tensor, "b c *padded"]:
+    """Return images widened to a size in pixels, one for all axes or one each, as evenly on both sides as possible."""
+    space = x.shape[2:]
+    sizes = (to,) * len(space) if isinstance(to, int) else to
+    margins = [(size - here) // 2 for size, here in zip(sizes, space, strict=True)]
+    widths = [w for m, size, here in zip(margins, sizes, space, strict=True) for w in (size - here - m, m)]
     return F.pad(x, widths[::-1], mode="replicate") if any(widths) else x
 
 

@@ -13,7 +13,7 @@ from cfbench_nets.blocks import Attention, BlockStyle, Resample, ResBlock
 class Shape:
     """How wide and deep a network is."""
 
-    #: Height (= width = depth) of its input in pixels.
+    #: The longest side of its input in pixels.
     side: int
     #: Channels per level; each level halves the side.
     widths: Sequence[int]
@@ -28,7 +28,7 @@ class Shape:
 
     @property
     def multiple(self) -> int:
-        """What the side must be a multiple of."""
+        """What every side must be a multiple of."""
         return int(2 ** (len(self.widths) - 1))
 
 

@@ -27,6 +27,7 @@ def _offer(params: type[PhantomParams], factory: str, summary: str, citation: st
         version=facts.version,
         citation=citation,
         dims=(2, 3) if params is BrainParams else (2,),
+        loads=("scipy.ndimage",),
         describe=describe,
     )
 

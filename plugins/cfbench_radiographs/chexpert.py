@@ -20,7 +20,10 @@ from cfbench_radiographs.findings import FINDINGS, label_of, prompts_of, value_o
 
 NAME = "chexpert"
 VERSION = 1
-HOW = "CheXpert is given by Stanford AIMI under its research agreement (also as `ashery/chexpert` on Kaggle)"
+HOW = (
+    "CheXpert is given by Stanford AIMI (https://aimi.stanford.edu) under its research agreement, also as "
+    "`ashery/chexpert` on Kaggle."
+)
 #: Images with cardiomegaly that Siddiqui et al. used; their filter is not stated.
 PAPER = {1.0: 8060}
 _PATIENT = re.compile(r"patient\d+")

@@ -21,7 +21,7 @@ from cfbench_files.table import Row, read_table, single_rows
 
 NAME = "cohen-cxr"
 VERSION = 1
-HOW = "Clone ieee8023/covid-chestxray-dataset and name its folder"
+HOW = "Clone https://github.com/ieee8023/covid-chestxray-dataset."
 #: Severity scores, means of three readers.
 SCORES = {"geographic": "geographic_mean", "opacity": "opacity_mean"}
 #: Mask to its folders: of the arranged layout, and of the repository.

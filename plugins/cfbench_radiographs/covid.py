@@ -32,8 +32,8 @@ PUBLIC = {"Normal": 10192, "Lung_Opacity": 6012, "Viral Pneumonia": 1345, "COVID
 PAPER = {0.0: 10192, 1.0: 4945, 2.0: 1345, 3.0: 3616}
 OWN = tuple(label for _, label, _ in CLASSES.values() if label)
 HOW = (
-    "Get `tawsifurrahman/covid19-radiography-database` from Kaggle (research use) and name its folder "
-    "COVID-19_Radiography_Dataset"
+    "Get https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database (research use); `root` is its "
+    "folder COVID-19_Radiography_Dataset."
 )
 
 
@@ -56,7 +56,7 @@ def describe(params: CovidParams) -> DatasetInfo:
     strange = [name for name in params.classes if name not in CLASSES]
     if strange or "Normal" not in params.classes:
         raise DataError(f"{NAME}: classes {list(params.classes)}; expected Normal and some of {', '.join(CLASSES)}")
-    missing = why_missing(params.root, [f"{name}/images" for name in params.classes], HOW)
+    missing = why_missing(params.root, [f"{name}/images" for name in params.classes], _how(params))
     own = {CLASSES[name][1]: CLASSES[name] for name in params.classes if name != "Normal"}
     normal = CLASSES["Normal"][2]
     binary = {label: {0.0: normal, 1.0: prompt} for label, (_, _, prompt) in own.items()}
@@ -74,6 +74,14 @@ def describe(params: CovidParams) -> DatasetInfo:
         redistributable=False,
         licence="mixed sources; research use, not for redistribution",
     )
+
+
+def _how(params: CovidParams) -> str:
+    """Return how the set is had; to those who have some of its classes, that these are enough."""
+    root = root_of(params.root)
+    there = [name for name in params.classes if root and (root / name / "images").is_dir()]
+    some = "Normal" in there and len(there) > 1
+    return f"To read what is there: `classes=[{','.join(there)}]`. {HOW}" if some else HOW
 
 
 def listing(params: CovidParams) -> Listing:

@@ -27,7 +27,10 @@ EDEMA = "edema_severity"
 GRADES = (0.0, 1.0, 2.0, 3.0)
 #: Later tables overrule earlier ones: a radiologist's reading beats a rule, several radiologists beat one.
 SEVERITY = ("regex_report", "expert_report", "consensus_image")
-HOW = "MIMIC-CXR-JPG needs a credentialed PhysioNet account and its data use agreement"
+HOW = (
+    "MIMIC-CXR-JPG (https://physionet.org/content/mimic-cxr-jpg) needs a credentialed PhysioNet account and its data "
+    "use agreement."
+)
 #: Table 1 of Atad et al. 2024, at the level of images.
 PAPER: Mapping[str, Mapping[float, int]] = {
     "lung_opacity": {0.0: 66130, 1.0: 28465},

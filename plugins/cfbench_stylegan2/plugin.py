@@ -78,7 +78,7 @@ def cfbench_generators() -> Iterable[GeneratorSpec]:
             ),
             provides=frozenset({"latent", "sampling"}),
             dims=(2,),
-            threads=2,
+            heavy=True,
         )
     ]
 

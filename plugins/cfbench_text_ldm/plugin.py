@@ -119,6 +119,6 @@ def cfbench_generators() -> Iterable[GeneratorSpec]:
             "Siddiqui et al., Sci. Rep. 2025",
             provides=frozenset({"latent", "sampling", "editing"}),
             dims=(2,),
-            threads=2,
+            heavy=True,
         )
     ]

@@ -4,13 +4,11 @@ Nothing but safetensors is read as weights. Nothing is fetched unless asked for.
 """
 
 import json
-from collections.abc import Iterable
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cfbench.errors import DataError, OfflineError, SuiteError
-from cfbench_text_ldm.libraries import library
+from cfbench.errors import DataError, SuiteError
+from cfbench_nets.hub import Published, digest, require_files, snapshot
 from cfbench_text_ldm.parts import TEXT, TOKENS, UNET, VAE
 from cfbench_text_ldm.schedule import FIRST, LAST
 
@@ -49,16 +47,6 @@ def reader_folder(params: "TextLdmParams") -> Path:
     return _folder("text_encoder", "text_revision", wanted, READER, TOKEN_FILES, params.download)
 
 
-def digest(files: Iterable[Path]) -> str:
-    """Return a SHA-256 over the contents of some files, in the order of their paths."""
-    total = sha256()
-    for path in sorted(files):
-        with path.open("rb") as file:
-            for block in iter(lambda: file.read(1 << 20), b""):
-                total.update(block)
-    return total.hexdigest()
-
-
 def check_schedule(folder: Path, params: "TextLdmParams") -> None:
     """Raise SuiteError where the pipeline's noise schedule is not the one that the parameters name."""
     found = json.loads((folder / SCHEDULER).read_text(encoding="utf-8"))
@@ -88,57 +76,14 @@ def _folder(
     where, revision, known = wanted
     folder = Path(where).expanduser()
     if folder.is_dir():
-        _complete(folder, needed, where)
+        require_files("text-ldm", folder, needed)
         _check_digest(name, folder, needed, known)
         return folder
     if where.count("/") != 1 or where.startswith((".", "/", "~")):
         raise DataError(f"text-ldm: {name}: there is no folder {where}; expected one with {', '.join(needed)}")
     if not revision:
         raise SuiteError(f"text-ldm: {name} is {where} on the hub: {pin} must pin its commit")
-    return _snapshot(where, revision, needed, maybe, download)
-
-
-def _snapshot(repo: str, revision: str, needed: tuple[str, ...], maybe: tuple[str, ...], download: bool) -> Path:
-    """Return the hub's snapshot of a commit, from its cache or (`download`) from the hub."""
-    hub = library("huggingface_hub")
-    try:
-        path = hub.snapshot_download(
-            repo, revision=revision, allow_patterns=[*needed, *maybe], local_files_only=not download
-        )
-    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
-        tried = (
-            f"the hub did not give it ({error})" if download else "it is not in the hub's cache, and download is off"
-        )
-        raise OfflineError(_fetch(repo, revision, needed, maybe, tried)) from error
-    missing = [file for file in needed if not (Path(path) / file).is_file()]
-    if missing:
-        raise OfflineError(_fetch(repo, revision, needed, maybe, f"{path} lacks {', '.join(missing)}"))
-    return Path(path)
-
-
-def _fetch(repo: str, revision: str, needed: tuple[str, ...], maybe: tuple[str, ...], tried: str) -> str:
-    """Say what to fetch, and where to put it."""
-    cache = library("huggingface_hub").constants.HF_HUB_CACHE
-    patterns = " ".join(f"'{pattern}'" for pattern in (*needed, *maybe))
-    return (
-        f"text-ldm needs {repo} at commit {revision}: {tried}. Set download: true, or where there is a network:\n"
-        f"  hf download {repo} --revision {revision} --include {patterns}\n"
-        f"and bring the cache folder {cache} here; or add `--local-dir FOLDER`, bring that folder, and name it instead "
-        f"of {repo}. Needed: {', '.join(needed)}; of the tokenizer: whichever of {', '.join(maybe) or 'none'} there is."
-    )
-
-
-def _complete(folder: Path, needed: tuple[str, ...], where: str) -> None:
-    missing = [file for file in needed if not (folder / file).is_file()]
-    if missing:
-        pickles = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.bin"))
-        hint = (
-            f"; it has {', '.join(pickles)}, which may run code when loaded and are not read: take the safetensors "
-            "that the model's page offers, or convert them where you trust them"
-            if pickles
-            else ""
-        )
-        raise DataError(f"text-ldm: the folder {where} lacks {', '.join(missing)}{hint}")
+    return snapshot(Published("text-ldm", where, revision, needed, maybe), download=download)
 
 
 def _check_digest(name: str, folder: Path, needed: tuple[str, ...], known: str) -> None:

@@ -14,6 +14,7 @@ from cfbench_files.table import Row, read_table
 from cfbench_volumes.files import FolderParams, pair
 
 VERSION = 1
+HOW = "Write a table with a column `file` and one per label, or name yours: `table`, `file`, `labels`."
 #: Distinct values of a label above which it must be a measurement.
 MOST_VALUES = 32
 
@@ -62,7 +63,7 @@ def describe(params: Params) -> DatasetInfo:
     pair(params.window or params.percentiles, "window" if params.window else "percentiles")
     if params.centre == "mask" and not params.masks:
         raise DataError("volume-folder: `centre: mask` needs a column of masks")
-    missing = why_missing(params.root, (params.table,), "")
+    missing = why_missing(params.root, (params.table,), HOW)
     root = root_of(params.root)
     there = root is not None and not missing
     table = root / params.table if root else Path()

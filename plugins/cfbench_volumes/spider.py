@@ -81,8 +81,10 @@ def describe(params: Params) -> DatasetInfo:
     if not params.sequences:
         raise DataError("spider: `sequences` is empty; expected ends of series' names such as t2")
     needed = ("slices", BOXES) if params.layout == "slices" else ("images", "masks", GRADINGS)
-    missing = why_missing(params.root, (*needed, OVERVIEW), HOW)
     root = root_of(params.root)
+    slices = params.layout != "slices" and root and (root / BOXES).is_file()
+    how = f"There is {BOXES}: for exported slices set `layout: slices`. {HOW}" if slices else HOW
+    missing = why_missing(params.root, (*needed, OVERVIEW), how)
     tables = [root / name for name in (GRADINGS, OVERVIEW, BOXES)] if root and not missing else []
     return DatasetInfo(
         channels=1,

@@ -22,7 +22,7 @@ from cfbench_volumes.counts import beside_published
 from cfbench_volumes.files import found, pair
 from cfbench_volumes.geometry import SAGITTAL, labels_on, sample, sample_mask, turned, voxel_of
 from cfbench_volumes.intensity import stored, windowed
-from cfbench_volumes.verse import CERVICAL, GRADES, LEVELS, PUBLISHED, Params, grade_tables
+from cfbench_volumes.verse import CERVICAL, GRADES, HOW, LEVELS, PUBLISHED, Params, grade_tables
 from cfbench_volumes.volume import Volume, digest_of, read_labels, read_volume, stem_of
 
 _CT = "_ct"
@@ -75,7 +75,8 @@ def list_scans(params: Params) -> Listing:
     # A scan that is in both editions: the later one's folder is the one that counts.
     newest = {stem_of(path).removesuffix(_CT): (path, split) for path, _, split in sorted(places, key=lambda p: p[1])}
     if not newest:
-        raise DataError(f"{root} has no scan of VerSe {params.years}: expected rawdata/sub-*/sub-*_ct.nii.gz below it")
+        year = "2019 or 2020" if params.years == "both" else params.years
+        raise DataError(f"{root} has no scan of VerSe {year}: expected rawdata/sub-*/sub-*_ct.nii.gz below it. {HOW}")
     split_of = _patients({name: split for name, (_, split) in newest.items()}, params)
     scans = [
         Scan(

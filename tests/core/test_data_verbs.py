@@ -4,7 +4,7 @@ from tiny import cfbench
 def test_list_shows_datasets_and_weights_and_where_they_belong(tmp_path):
     done = cfbench("data", "list", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for words in ("vertebra-phantom", "built in", "retinamnist", "to fetch", "alexnet-owt-7be5be79.pth"):
+    for words in ("vertebra-phantom", "built in", "retinamnist", "to fetch", "alexnet-owt-7be5be79.pth", "codes"):
         assert words in done.stdout
 
 

@@ -6,7 +6,7 @@ from cfbench.plan import Step
 
 
 def step(kind, name="a"):
-    return Step(kind=kind, key=f"{kind}-{name}", label=name, inputs={}, payload={}, threads=2)
+    return Step(kind=kind, key=f"{kind}-{name}", label=name, inputs={}, payload={}, heavy=True)
 
 
 @pytest.fixture

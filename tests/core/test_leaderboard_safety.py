@@ -33,6 +33,8 @@ def hostile_run(folder):
         records.append(record(value=0.5, attribution=evil, published=evil, key=evil, interval=evil, direction=evil))
         records.append(record(metric=HOSTILE[0], attribution=evil, dataset=HOSTILE[0], view="map"))
         records += [record(metric=evil, attribution=evil, dataset=HOSTILE[0], direction="lower", view="map")]
+        skipped = {"status": "skipped", "reason": evil, "dataset": HOSTILE[0]}
+        records.append(record(metric=evil, generator="never", attribution=evil, **skipped))
         item = {"id": evil, "patient": evil, "status": evil, "numbers": {evil: evil}, "dataset": evil}
         cell = gallery_cell({"input": evil, evil: evil, "counterfactual": "ok.png"}, **item)
         cells.append(cell | {"task": evil, "generator": evil, "attribution": evil})
@@ -58,6 +60,11 @@ def hostile_run(folder):
     names = [f"dae / {evil}" for evil in HOSTILE[:15]]
     pairs = [{"a": names[0], "b": evil, "difference": 0.1, "low": 0, "high": 1, "p": 0.01} for evil in names[1:]]
     ranks = [{**group, "tiers": dict.fromkeys(names, 1), "reasons": {HOSTILE[1]: HOSTILE[2]}, "pairs": pairs}]
+    # A row that does not beat a control with a hostile name.
+    row, control = f"dae / {HOSTILE[1]}", HOSTILE[16]
+    pair = {"a": row, "b": control, "difference": 0, "low": -1, "high": 1, "p": 0.5}
+    held = {"tiers": {row: 1}, "reasons": {control: "a sentinel"}, "pairs": [pair]}
+    ranks.append({**group, "metric": HOSTILE[1], **held})
     (folder / "ranks.json").write_text(json.dumps(ranks))
     (folder / "gallery" / "ok.png").write_bytes(png())
     return folder
@@ -91,6 +98,8 @@ def test_hostile_strings_stay_text(site):
     index = Page(site / "index.html")
     assert "{{ 7 * 7 }}" in index.text
     assert HOSTILE[0] in index.text
+    assert "no better than <script>document.title" in index.text
+    assert index.text.count("pairings were skipped") == 1
 
 
 def test_nothing_is_written_but_pages_pictures_and_tables(site):

@@ -104,7 +104,7 @@ def test_runs_that_nobody_has_checked_are_marked_on_every_row(run, tmp_path):
     assert "self-reported</span>" not in build([folder], tmp_path / "a").read_text()
     page = Page(build([folder], tmp_path / "b", unverified=[folder]))
     assert page.source.count("self-reported</span>") == 2
-    assert "Nobody has checked them" in page.text
+    assert "nobody has made those scores again" in page.text
 
 
 def test_two_datasets_are_two_boards(run):
@@ -218,11 +218,11 @@ def test_a_papers_numbers_are_as_printed_and_their_traps_are_told_once(run, tmp_
 
 def test_reasons_are_footnotes_that_are_told_once(run, tmp_path):
     records = [record(attribution="a")]
-    records += [record(attribution=a, status="skipped", reason="no weights; run `x`") for a in "bc"]
+    records += [record(attribution=a, status="undefined", reason="no weights; run `x`") for a in "bc"]
     page = Page(build([run(records)], tmp_path / "site"))
-    assert page.source.count("<li id=") == page.text.count("no weights; run `x`") == 1
+    assert page.source.count("<li id=") == page.source.count("no weights; run <code>x</code>") == 1
     assert page.all("a", "href").count("#t1-note-1") == 2
-    assert page.text.count("skipped 1") == 2
+    assert page.text.count("n/a 1") == 2
 
 
 def test_a_page_has_no_more_footnotes_than_a_person_reads(run, tmp_path):
@@ -295,7 +295,7 @@ def test_a_metrics_page_has_definition_trap_and_validity(run, tmp_path):
         build([folder], tmp_path / word)
         page = Page(tmp_path / word / "metric-flip.html")
         assert f"flip {word}" in page.text
-        assert "Definition Return the share. More. Traps Trap: identity wins." in page.text
+        assert "Definition Return the share. More. Traps identity wins." in page.text
         assert "range 0 to unbounded" in page.text
         assert barred in page.text
 

@@ -220,3 +220,34 @@ def test_what_explains_a_classifier_needs_one(tmp_path, registry):
     assert any("the suite names none" in reason for reason in reasons(plan_of(tmp_path, registry, adversarial)))
     plan = plan_of(tmp_path, registry, adversarial, "explains={use: cnn}")
     assert any(step.kind == "fit_explained" for step in plan.steps.values())
+
+
+def test_answers_under_noise_are_made_only_for_who_asks(tmp_path, registry):
+    plain = plan_of(tmp_path, registry, "metrics=[l1]")
+    assert "perturbed" not in kinds(plain)
+    plan = plan_of(tmp_path, registry, "metrics={l1: {use: l1}, s: {use: stability}, t: {use: stability, sigma: 0.1}}")
+    assert kinds(plan).count("perturbed") == 2 * 3  # two noises; the sweep is no flip
+    assert set(plain.steps) - set(plan.steps) == set()
+    (one, *_) = (step for step in plan.steps.values() if step.kind == "perturbed" and "generator" in step.inputs)
+    assert set(one.inputs) == {"attribution", "generator"}
+    explained = next(step for step in plan.steps.values() if step.kind == "explain" and "generator" in step.inputs)
+    assert one.payload["seed"] == explained.payload["seed"]
+    assert {step.payload["sigma"] for step in plan.steps.values() if step.kind == "perturbed"} == {0.01, 0.1}
+    random = plan_of(tmp_path, registry, "metrics=[stability]", "attributions.flip.rest=random")
+    assert {step.payload["rest"] for step in random.steps.values() if step.kind == "perturbed"} == {
+        "random",
+        "inverted",
+    }
+
+
+def test_weights_that_a_suite_names_and_lacks_are_a_sentence(tmp_path, registry, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    plan = plan_of(tmp_path, registry, "metrics=[fd-dinov2, kid-dinov2]", "gallery=0")
+    assert not plan.steps
+    assert any(r.startswith("fd-dinov2: DINOv2 needs facebook/dinov2-small at commit") for r in reasons(plan))
+    assert any("hf download facebook/dinov2-small --revision" in r for r in reasons(plan))
+    plan = plan_of(tmp_path, registry, "metrics={d: {use: kid-dinov2, preset: rad-dino, download: true}}", "gallery=0")
+    assert "reference" in kinds(plan)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    plan = plan_of(tmp_path, registry, "metrics=[fd-dinov2]", "gallery=0")
+    assert "fd-dinov2 needs transformers, not installed here: pip install 'cfbench[ldm]'" in reasons(plan)

@@ -10,6 +10,9 @@ from cfbench.records import read_records
 SUITE = Path(__file__).parents[2] / "suites" / "retina.yaml"
 QUICK = (
     "generators.dae=null",
+    "generators.stylegan2-e4e=null",
+    "generators.text-ldm=null",
+    "attributions.edit=null",
     "judges.cnn.steps=20",
     "cases=80",
     "gallery=2",

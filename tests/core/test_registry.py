@@ -9,7 +9,7 @@ import pytest
 from cfbench import registry
 from cfbench.errors import PluginError
 from cfbench.hookspecs import hookimpl
-from cfbench.specs import GeneratorSpec
+from cfbench.specs import GeneratorSpec, MetricSpec, NoParams, param
 
 
 def module_offering(*specs):
@@ -124,3 +124,23 @@ def test_light_verbs_import_nothing_heavy(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@dataclass(frozen=True)
+class Noisy:
+    sigma: float = param(0.1, "how much")
+
+
+def test_answers_under_noise_need_a_noise_and_lines_that_are_answers(plugged):
+    def metric(**changes):
+        module = ModuleType("stranger")
+        values = {"name": "mine", "factory": "m:M", "summary": "", "kind": "case", "views": ("counterfactual", "map"),
+                  "direction": "lower", "needs": frozenset({"perturbed"}), "params": Noisy, **changes}  # fmt: skip
+        module.cfbench_metrics = hookimpl(lambda: [MetricSpec(**values)])
+        return plugged(module)
+
+    assert "mine" in metric()().offers["metrics"]
+    with pytest.raises(PluginError, match="no parameter 'sigma'"):
+        metric(params=NoParams)()
+    with pytest.raises(PluginError, match=r"the views \['cycle'\] do not have"):
+        metric(views=("cycle", "map"))()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Independent, Laplace, Normal, kl_divergence
 
-from cfbench.errors import DataError, NotFiniteError, SuiteError
+from cfbench.errors import DataError, NotFiniteError
 from cfbench.protocols import Context, LatentGenerator, SamplingGenerator
 from cfbench.specs import DatasetInfo
 from cfbench.types import Batch, Code
@@ -41,10 +41,10 @@ class Blobs:
     def __init__(self, n, *shape, seed=0):
         self.ids = self.patients = tuple(f"case {i}" for i in range(n))
         random = torch.Generator().manual_seed(seed)
-        dims, side = len(shape) - 1, shape[-1]
-        place = torch.rand(n, dims, generator=random) * side / 2 + side / 4
+        dims, side, sides = len(shape) - 1, shape[-1], torch.tensor(shape[1:])
+        place = torch.rand(n, dims, generator=random) * sides / 2 + sides / 4
         grey = torch.rand(n, generator=random) * 0.6 + 0.2
-        axes = torch.meshgrid(*[torch.arange(side) + 0.5] * dims, indexing="ij")
+        axes = torch.meshgrid(*[torch.arange(side) + 0.5 for side in shape[1:]], indexing="ij")
         far = sum((axis - p.reshape(n, *(1,) * dims)) ** 2 for axis, p in zip(axes, place.T, strict=True))
         ball = grey.reshape(n, *(1,) * dims) * torch.exp(-far / (side / 5) ** 2 / 2)
         self.x = ball[:, None].expand(n, *shape) + 0.1 + 0.02 * torch.randn(n, *shape, generator=random)
@@ -233,7 +233,7 @@ def test_samples_are_images_of_the_kind_it_learned(vae, tmp_path):
 # --- a generator like the others ---
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 9, 9), (3, 7, 7), (1, 5, 5, 5)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 9, 9), (3, 7, 10), (1, 5, 5, 5), (1, 5, 8, 6)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_size_and_dimension_goes_there_and_back(tmp_path, kind, shape):
     model, cases = fitted(kind, tmp_path, *shape, steps=2)
@@ -330,8 +330,6 @@ def test_half_precision_trains_in_float32_weights(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_impossible_requests_say_what_to_do(tmp_path, kind):
-    with pytest.raises(SuiteError, match="square or cubic"):
-        built(kind, 1, 8, 10)
     with pytest.raises(DataError, match="fit"):
         built(kind, 1, 8, 8).encode(torch.rand(1, 1, 8, 8), context(tmp_path))
     cases = Blobs(4, 1, 8, 8)

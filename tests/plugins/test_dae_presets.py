@@ -8,7 +8,7 @@ import torch
 from cfbench.errors import SuiteError
 from cfbench.specs import DatasetInfo
 from cfbench_dae.model import DAE
-from cfbench_dae.network import Autoencoder, working_side
+from cfbench_dae.network import Autoencoder, working_space
 from cfbench_dae.plugin import DaeParams
 from cfbench_dae.presets import PRESETS
 from cfbench_nets import ddim
@@ -129,7 +129,7 @@ def test_a_new_network_starts_as_nothing_at_every_published_place():
 )
 def test_attention_goes_by_the_padded_side(pixels, side, attention):
     params = DaeParams()
-    assert working_side(params, pixels) == side
+    assert working_space(params, (pixels, 8)) == (side, 8)
     with torch.device("meta"):
         assert Autoencoder(params, channels=1, dims=2, side=side).attention_count == attention
 

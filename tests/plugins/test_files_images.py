@@ -216,6 +216,21 @@ def test_one_drawn_pixel_of_a_large_photograph_survives(tmp_path):
     assert 1 <= mask.sum() <= 4
 
 
+@pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
+@pytest.mark.parametrize("size", [(33, 20), (20, 33), (101, 47), (16, 16)])
+def test_a_mask_lies_where_its_image_does(tmp_path, fit, size):
+    """Of an image that is white where the mask is, and nowhere else: no mask in the padding, none left out."""
+    drawn = np.zeros(size[::-1], np.uint8)
+    drawn[size[1] // 3 :, size[0] // 4 :] = 255
+    path, geometry = saved(tmp_path / "m.png", drawn), Geometry(16, fit)
+    image = to_stored(read_image(path, 1, WHERE), geometry, WHERE, bits=8)[0]
+    half, _ = read_mask(path, geometry, size, WHERE, "half")
+    any_, _ = read_mask(path, geometry, size, WHERE, "any")
+    assert half.any()
+    assert image[half].min() > 64
+    assert image[~any_].max(initial=0) < 64
+
+
 def test_a_mask_of_another_shape_is_refused(tmp_path):
     path = saved(tmp_path / "m.png", np.ones((16, 16), np.uint8))
     with pytest.raises(DataError, match=r"row 7: mask .*m.png has 16 x 16 pixels, its image 32 x 32"):

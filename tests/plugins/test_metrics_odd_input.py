@@ -9,7 +9,7 @@ from torch import Tensor
 from cfbench.errors import NotFiniteError, UndefinedError
 from cfbench.protocols import Context
 from cfbench.specs import Task
-from cfbench.types import Judged, Prediction, Truth, View
+from cfbench.types import Explanation, Judged, Prediction, Truth, View
 from cfbench_metrics.plugin import cfbench_metrics
 
 torch.set_num_threads(1)
@@ -17,7 +17,11 @@ torch.set_num_threads(1)
 GENANT = Task(name="fracture", label="genant", kind="ordinal", grades=(0, 1, 2, 3), positive=(2, 3), exclude=(1,))
 SIDE, FEATURES = 28, 3
 #: Those that look through downloaded networks, or at large images only, have tests of their own.
-SPECS = {spec.name: spec for spec in cfbench_metrics() if not spec.assets and (spec.smallest_side or 0) <= SIDE}
+SPECS = {
+    spec.name: spec
+    for spec in cfbench_metrics()
+    if not (spec.assets or spec.libraries) and (spec.smallest_side or 0) <= SIDE
+}
 PAIRS = [(name, view) for name, spec in SPECS.items() for view in spec.views]
 
 
@@ -65,9 +69,10 @@ def whole_view(name, n, **changes):
         "truth": Truth(draw.images(), draw.mask(), draw.values()), "judged": {"a": draw.judged()},
         "judged_out": {"a": draw.judged(), "b": draw.judged()}, "explained": draw.judged(),
         "explained_out": draw.judged(), "control": {"r": draw.judged()}, "control_out": {"r": draw.judged()},
-        "measured": draw.values(), "measured_out": draw.values(), "classify": classify,
+        "measured_out": draw.values(), "classify": classify,
     }  # fmt: skip
     columns["judged"]["b"] = draw.judged()
+    columns["perturbed"] = Explanation(draw.images(), ("ok",) * n, draw.images())
     ids, patients = (tuple(f"{what}{i // size}" for i in range(n)) for what, size in (("c", 2), ("p", 3)))
     return View(name, GENANT, ids, patients, **{**columns, **changes})
 

@@ -19,15 +19,15 @@ def test_the_names_are_these():
     assert list(SPECS) == [
         "auc", "auc-hard", "f1", "mae", "mae-rounded", "macro-f1", "qwk",
         "l1", "l2", "ssim", "ms-ssim", "ms-ssim-3scale", "lpips", "lpips-resized", "sparsity", "changed-share",
-        "reversibility", "re-identification",
-        "fid", "fid-floor", "kid", "fd-radiomics", "fd-radiomics-floor",
+        "reversibility", "stability", "re-identification",
+        "fid", "fid-floor", "kid", "fd-dinov2", "fd-dinov2-floor", "kid-dinov2", "fd-radiomics", "fd-radiomics-floor",
         "fd-judge", "fd-judge-floor", "fd-split", "fd-inf", "kid-judge",
         "transition-margin",
         "flip", "flip-explained", "flip-gap", "flip-control", "cv-tau", "cout", "grade-error", "monotonicity",
         "sweep-slope",
         "measurement-error", "measurement-bias", "truth-error", "augmentation-utility",
         "auprc", "dice-at-area", "pointing-game", "relevance-mass", "relevance-rank", "false-edit-energy",
-        "outside-change", "outside-edit", "deletion-blur", "insertion-blur",
+        "outside-change", "outside-edit", "deletion-blur", "insertion-blur", "map-stability",
     ]  # fmt: skip
 
 
@@ -64,7 +64,8 @@ def test_specs_are_consistent(name):
 def test_offers_are_light():
     code = (
         "import sys; from cfbench_metrics.plugin import cfbench_metrics; list(cfbench_metrics());"
-        "heavy = {'torch', 'numpy', 'lpips', 'torchvision', 'pytorch_fid', 'pytorch_msssim'} & set(sys.modules);"
+        "heavy = {'torch', 'numpy', 'transformers', 'huggingface_hub', 'lpips', 'torchvision', 'pytorch_fid',"
+        "'pytorch_msssim'} & set(sys.modules);"
         "sys.exit(' '.join(heavy) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

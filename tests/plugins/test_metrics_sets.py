@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_fid import inception as published
+from scipy.linalg import sqrtm
 from torch import Tensor
 
 from cfbench.errors import ChecksumError, DataError, NotFiniteError, UndefinedError
@@ -88,12 +89,14 @@ def test_weights_are_as_good_as_repeated_or_missing_lines(distances):
     assert distances(x, y, w, v).numpy() == pytest.approx(expected, rel=1e-9)
 
 
-def test_frechet_weights_count_repeats():
-    x, y = normal(20, 4), normal(20, 4, seed=1)
-    w = torch.from_numpy(patient_bootstrap_weights([str(i) for i in range(20)], 3, 0))
-    for row, found in zip(w, frechet_distances(x, y, w, ones(4, 20)), strict=True):
-        repeated = x.repeat_interleave(row.long(), dim=0)
-        assert found.item() == pytest.approx(oracle_frechet(repeated, y), rel=1e-6)
+def test_frechet_weights_are_those_of_numpys_covariance():
+    x, y = normal(20, 4), normal(30, 4, seed=1)
+    v = torch.rand(30, generator=torch.Generator().manual_seed(2), dtype=torch.float64) + 0.1
+    mean, cov = np.average(y, axis=0, weights=v), np.cov(y.numpy().T, aweights=v.numpy())
+    own = np.cov(x.numpy().T)
+    gap = np.square(x.numpy().mean(0) - mean).sum()
+    expected = gap + np.trace(own + cov - 2 * np.real(sqrtm(own @ cov)))
+    assert frechet_distances(x, y, ones(1, 20), v[None]).item() == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("distances", [frechet_distances, kernel_distances])

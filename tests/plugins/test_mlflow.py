@@ -198,7 +198,7 @@ def test_a_sync_that_dies_anywhere_is_made_good(folder, monkeypatch, step, at):
     done = sync(RECORDS, folder, uri)
     assert done.created + done.kept == 2
     _, suite, cells = runs(folder)
-    assert [r.info.run_name for r in cells] == ["dae / other", "dae / reflect"]
+    assert [r.info.run_name for r in cells] == ["dae / other (control)", "dae / reflect"]
     assert {r.info.status for r in [suite, *cells]} == {"FINISHED", "FAILED"}
     assert cells[1].data.metrics["probe/auc"] == 0.8
     assert sync(RECORDS, folder, uri).kept == 2
@@ -355,7 +355,7 @@ def test_each_run_has_a_view_of_its_cells_and_the_suite_one_of_all(folder):
     name, state = view_of(tags, key)
     assert name == "3fa9 2026-11-20 10:00"
     query = [suite.info.experiment_id], state["searchFilter"]
-    assert {r.info.run_name for r in client.search_runs(*query)} == {"dae / reflect", "dae / other"}
+    assert {r.info.run_name for r in client.search_runs(*query)} == {"dae / reflect", "dae / other (control)"}
     assert state["orderByKey"] == "metrics.`probe/auc`"
     assert state["selectedColumns"][:2] == ["metrics.`probe/auc`", "params.`generator`"]
     assert "groupBy" not in state
@@ -464,10 +464,28 @@ def test_a_broken_run_json_costs_only_what_it_would_have_told(folder, about):
 
 
 def test_more_reasons_than_one_batch_takes_are_all_kept(folder):
-    made = [record(f"m{i}", status="skipped", reason=f"reason {i}") for i in range(230)]
+    made = [record(f"m{i}", status="undefined", reason=f"reason {i}") for i in range(230)]
     sync(made, folder, target.tracking_uri(folder))
     (run,) = runs(folder)[2]
     assert {f"reason {i}" for i in range(230)} <= set(run.data.tags.values())
+
+
+def test_a_cell_without_a_number_is_kept_with_its_reason_and_left_out_of_the_views(folder):
+    made = [record("auc", 2 / 3), record("auc", attribution="edit", status="skipped", reason="no")]
+    sync(made, folder, target.tracking_uri(folder))
+    client, suite, cells = runs(folder)
+    assert [run.data.metrics["probe/auc"] for run in cells] == [0.666667]
+    (left,) = client.search_runs([suite.info.experiment_id], "tags.`cfbench.kind` = 'skipped'")
+    assert (left.info.run_name, left.data.tags["skipped/probe/auc"]) == ("dae / edit", "no")
+
+
+def test_columns_without_a_better_direction_come_last(folder):
+    made = [record("a", 0.1, direction="none"), record("b", 0.2, direction="higher")]
+    sync(made, folder, target.tracking_uri(folder))
+    client, suite, _ = runs(folder)
+    tags = client.get_experiment(suite.info.experiment_id).tags
+    state = view_of(tags, f"cfbench-{suite.data.tags['cfbench.run'][:12]}")[1]
+    assert state["selectedColumns"][:2] == ["metrics.`probe/b`", "metrics.`probe/a`"]
 
 
 def test_the_last_record_of_a_number_counts_whatever_the_order_of_the_others():

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own idiom
 from cfbench_nets.blocks import Attention, BlockStyle, ResBlock
 from cfbench_nets.half_unet import HalfUNet
 from cfbench_nets.layers import norm
-from cfbench_nets.padding import crop, pad, padded_side
+from cfbench_nets.padding import crop, pad, padded_side, padded_space
 from cfbench_nets.seeds import generator, seeded
 from cfbench_nets.skip_mlp import TIME, SkipMLP
 from cfbench_nets.stages import Shape
@@ -169,11 +169,12 @@ def test_padding_repeats_the_border_and_is_undone(side, multiple, wanted):
     assert torch.equal(padded[:, :, -1, -1], x[:, :, -1, -1])
 
 
-def test_padding_of_volumes():
-    x = draw(1, 2, 5, 5, 5)
-    padded = pad(x, 8)
-    assert padded.shape == (1, 2, 8, 8, 8)
-    assert torch.equal(crop(padded, (5, 5, 5)), x)
+@pytest.mark.parametrize(("to", "wanted"), [(8, (8, 8, 8)), (padded_space((5, 6, 3), 4), (8, 8, 4))])
+def test_padding_of_volumes(to, wanted):
+    x = draw(1, 2, 5, 6, 3)
+    padded = pad(x, to)
+    assert padded.shape == (1, 2, *wanted)
+    assert torch.equal(crop(padded, (5, 6, 3)), x)
 
 
 def test_initial_weights_come_from_the_seed_and_leave_the_global_state_alone():

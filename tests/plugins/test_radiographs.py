@@ -176,7 +176,9 @@ def test_covid_says_which_class_folder_is_missing(tmp_path):
     import shutil
 
     shutil.rmtree(root / "Lung_Opacity")
-    assert "has no Lung_Opacity/images" in covid.describe(covid.CovidParams(root=str(root))).missing
+    missing = covid.describe(covid.CovidParams(root=str(root))).missing
+    assert "has no Lung_Opacity/images" in missing
+    assert "classes=[Normal,Viral Pneumonia,COVID]" in missing
     some = covid.CovidParams(root=str(root), classes=("Normal", "COVID"))
     assert set(covid.describe(some).labels) == {"finding", "abnormal", "covid"}
     with pytest.raises(DataError, match="expected Normal and some of"):

@@ -16,7 +16,8 @@ from text_ldm_cases import Blobs, context, info
 
 from cfbench.errors import DataError, OfflineError, PluginError, SuiteError
 from cfbench.types import Edit
-from cfbench_text_ldm import libraries, pretrained
+from cfbench_nets import hub as hub_files
+from cfbench_text_ldm import pretrained
 from cfbench_text_ldm.dreambooth import stages_of
 from cfbench_text_ldm.model import TextLdm
 from cfbench_text_ldm.plugin import TextLdmParams
@@ -90,8 +91,8 @@ def offline(monkeypatch):
 def params(pipeline, bert, **changes):
     own = {"weights": str(pipeline), "text_encoder": str(bert), "size": 32, "precision": "float32", "sample_steps": 4}
     known = {
-        "weights_sha256": pretrained.digest(pipeline / file for file in pretrained.PIPELINE),
-        "text_sha256": pretrained.digest(bert / file for file in pretrained.READER),
+        "weights_sha256": hub_files.digest(pipeline / file for file in pretrained.PIPELINE),
+        "text_sha256": hub_files.digest(bert / file for file in pretrained.READER),
     }
     return TextLdmParams(**{**PRESETS["sd14-radbert"], **own, **known, **STAGED, **changes})
 
@@ -170,7 +171,7 @@ def test_a_pipelines_own_text_encoder(tmp_path, pipeline, bert):
             (own / part / name).write_bytes((bert / name).read_bytes())
     (own / "tokenizer" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
     files = (*pretrained.PIPELINE, *pretrained.OWN_TEXT)
-    known = pretrained.digest(own / file for file in files)
+    known = hub_files.digest(own / file for file in files)
     model, _ = fitted(tmp_path / "fit", params(pipeline, bert, weights=str(own), weights_sha256=known, text_encoder=""))
     assert model.painter.parts.words.losses("normal chest") == {}
 
@@ -282,13 +283,13 @@ def test_the_hub_is_asked_once_and_only_if_wanted(tmp_path, pipeline, bert, hub)
 
 
 def test_a_library_that_is_missing_is_named(monkeypatch):
-    real = libraries.importlib.import_module
+    real = hub_files.importlib.import_module
 
     def missing(name):
         if name == "diffusers":
             raise ModuleNotFoundError("No module named 'diffusers'", name="diffusers")
         return real(name)
 
-    monkeypatch.setattr(libraries.importlib, "import_module", missing)
+    monkeypatch.setattr(hub_files.importlib, "import_module", missing)
     with pytest.raises(PluginError, match=r"pip install 'cfbench\[ldm\]'"):
         TextLdm(TextLdmParams(), info(1, 16))

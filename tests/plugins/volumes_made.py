@@ -254,12 +254,13 @@ def make_spider(root: Path) -> Path:
     return root
 
 
-def make_adni(root: Path) -> Path:
-    """Write a folder of eight heads, of two phases and two groups."""
+def make_adni(root: Path, count: int = 8) -> Path:
+    """Write a folder of heads, of two phases and two groups."""
     rows = ["subject,group,phase,file"]
-    for number in range(8):
+    for number in range(count):
         name = f"{number:03d}.nii.gz"
         save(root / name, head((20, 24, 20), number), (8, 8, 8))
-        rows.append(f"{number:03d},{'AD' if number % 2 else 'CN'},{'ADNI2' if number < 3 else 'ADNI1'},{name}")
+        group, phase = "AD" if number % 2 else "CN", "ADNI2" if 8 * number < 3 * count else "ADNI1"
+        rows.append(f"{number:03d},{group},{phase},{name}")
     (root / "subjects.csv").write_text("\n".join(rows) + "\n")
     return root

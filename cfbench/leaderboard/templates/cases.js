@@ -17,7 +17,7 @@ function make(tag, attributes = {}, ...children) {
 }
 
 function choice(name, label, options) {
-  const select = make("select", { id: `c-${name}` });
+  const select = make("select", { id: `c-${name}`, ...(label ? {} : { "aria-label": name }) });
   for (const [value, text] of options) select.append(make("option", { value }, text));
   select.addEventListener("change", () => change({ [name]: select.value, page: "1" }));
   fields[name] = select;

@@ -2,6 +2,11 @@
 // Any two metrics against each other. Without it the page shows the first pairs. The choice is kept in the URL.
 const data = JSON.parse(document.getElementById("data").textContent);
 const SIZE = { width: 640, height: 420, left: 62, right: 626, top: 14, bottom: 374 };
+// Where a name may stand beside its point, which end of it is there, and how much of it lies to the left.
+const BESIDE = [
+  [8, 4, "start", 0], [-8, 4, "end", 1], [0, -9, "middle", 0.5], [0, 17, "middle", 0.5],
+  [7, -8, "start", 0], [7, 17, "start", 0], [-7, -8, "end", 1], [-7, 17, "end", 1],
+];
 let state = {};
 const fields = {};
 
@@ -66,8 +71,9 @@ function show() {
 function plotOf(x, y, points, best) {
   const plot = draw("svg", { class: "plot pareto", viewBox: `0 0 ${SIZE.width} ${SIZE.height}`, role: "group", "aria-label": `${x.metric} to the right, ${y.metric} up` });
   if (!points.length) return plot;
-  const across = axisOf(points.map((point) => point.a[0]), SIZE.left, SIZE.right, x.better === "lower");
-  const up = axisOf(points.map((point) => point.b[0]), SIZE.bottom, SIZE.top, y.better === "lower");
+  const reach = (name) => points.flatMap((point) => point[name].slice(0, 3)).filter((value) => value !== null);
+  const across = axisOf(reach("a"), SIZE.left, SIZE.right, x.better === "lower");
+  const up = axisOf(reach("b"), SIZE.bottom, SIZE.top, y.better === "lower");
   for (const point of points) [point.x, point.y, point.best] = [across.at(point.a[0]), up.at(point.b[0]), best.includes(point)];
   plot.append(...grid(across, up, SIZE));
   if (best.length) plot.append(draw("path", { class: "steps", d: `M${best[0].x} ${SIZE.bottom}V${best[0].y}${best.slice(1).map((point) => `H${point.x}V${point.y}`).join("")}H${SIZE.left}` }));
@@ -100,10 +106,10 @@ function labels(points) {
   const found = new Map();
   for (const point of [...points].sort((p, q) => q.best - p.best)) {
     const wide = 6.1 * point.label.length;
-    for (const [dx, dy, anchor, share] of [[8, 4, "start", 0], [-8, 4, "end", 1], [0, -9, "middle", 0.5], [0, 17, "middle", 0.5]]) {
+    for (const [dx, dy, anchor, share] of BESIDE) {
       const left = point.x + dx - share * wide;
       const box = [left, point.y + dy - 10, left + wide, point.y + dy + 2];
-      const inside = box[0] > SIZE.left && box[2] < SIZE.width && box[1] > 0 && box[3] < SIZE.bottom;
+      const inside = box[0] > SIZE.left && box[2] < SIZE.right && box[1] > 0 && box[3] < SIZE.bottom;
       if (!inside || taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) continue;
       taken.push(box);
       found.set(point, [point.x + dx, point.y + dy, anchor]);

@@ -1,7 +1,9 @@
 "use strict";
 // Sorting, filtering and the choice of columns, kept in the URL. Without it the page shows every row and column.
-const boards = [...document.querySelectorAll("section.board")].map((section) => makeBoard(section));
-const DEFAULTS = { cols: "overview", q: "", sort: "", kinds: "", plain: "" };
+const boards = [...document.querySelectorAll("section.board")].filter((section) => section.querySelector("table.scores")).map((section) => makeBoard(section));
+const DEFAULTS = { cols: "overview", q: "", sort: "", kinds: "", plain: "", rows: "" };
+// Rows of each kind that are shown first, as in the page without this script.
+const ROWS = 100;
 
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -67,6 +69,11 @@ function addTools(board) {
   const status = make("output", { class: "status", role: "status" });
   form.append(make("div", { class: "line" }, filter, kinds, plain, picker, reset, status), views);
   views.hidden = board.groups.length < 2 && board.heads.every((head) => "key" in head.dataset);
+  const more = make("button", { type: "button", class: "quiet" });
+  more.addEventListener("click", () => change(board, { rows: "all" }));
+  const below = make("p", { class: "status" }, more);
+  board.table.closest(".scroll").after(below);
+  Object.assign(board, { below, more });
   Object.assign(board, { form, filter, views, kinds, plain, picker, status });
   form.hidden = false;
 }
@@ -92,7 +99,14 @@ function makePicker(board) {
     }
     panel.append(set);
   }
-  return make("details", { class: "picker" }, make("summary", {}, "Columns"), panel);
+  const summary = make("summary", {}, "Columns");
+  const picker = make("details", { class: "picker" }, summary, panel);
+  picker.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    picker.open = false;
+    summary.focus();
+  });
+  return picker;
 }
 
 function toggleKind(board, kind) {
@@ -137,8 +151,9 @@ function chosenColumns(board) {
 function show(board) {
   const columns = chosenColumns(board);
   showColumns(board, columns);
-  showRows(board, columns);
+  const shown = showRows(board, columns);
   sortRows(board);
+  showFirst(board, shown);
   const { state } = board;
   if (board.filter.value !== state.q) board.filter.value = state.q;
   board.table.classList.toggle("plain", Boolean(state.plain));
@@ -152,7 +167,9 @@ function show(board) {
 }
 
 function showColumns(board, columns) {
-  const off = columns.flatMap((on, i) => (on ? [] : [`:nth-child(${i + 2})`]));
+  const chosen = board.state.cols !== "overview";
+  const off = columns.flatMap((on, i) => (on || !chosen ? [] : [`:nth-child(${i + 2})`]));
+  board.table.classList.toggle("chosen", chosen);
   const rule = off.length ? `#${board.id} :is(tbody > tr:not(.kind), tr.names) > :is(${off.join(",")}) { display: none }` : "";
   board.sheet.replaceSync(rule);
   [...board.table.querySelectorAll("tr.groups > th")].forEach((cell, i) => {
@@ -185,6 +202,24 @@ function showRows(board, columns) {
   });
   const total = board.rows.flat().length;
   board.status.textContent = `${shown} of ${total} rows, ${columns.filter(Boolean).length} of ${columns.length} columns`;
+  return shown;
+}
+
+// The first rows of each kind in the order that is shown; all of them on request.
+function showFirst(board, shown) {
+  let late = 0;
+  for (const body of board.bodies) {
+    let seen = 0;
+    for (const row of body.rows) {
+      if (row.hidden || row.classList.contains("kind")) continue;
+      seen += 1;
+      const on = seen > ROWS && board.state.rows !== "all";
+      if (row.classList.contains("late") !== on) row.classList.toggle("late", on);
+      late += on && !body.hidden;
+    }
+  }
+  board.below.hidden = !late;
+  board.more.textContent = `Show all ${shown} rows`;
 }
 
 function sortRows(board) {

@@ -1,7 +1,7 @@
 """Whether a method points, or edits, where the finding is."""
 
 from cfbench.specs import MetricSpec, ViewName
-from cfbench_metrics.params import BlurredCourse, Lesion, Outside
+from cfbench_metrics.params import BlurredCourse, Lesion, Noise, Outside
 
 _RISE = "Petsiuk, Das and Saenko, RISE: randomized input sampling for explanation of black-box models, BMVC 2018"
 _CLEVR = "Arras, Osman and Samek, CLEVR-XAI, Information Fusion 2022"
@@ -141,5 +141,19 @@ METRICS = (
         worst=0,
         role="faithfulness",
         needs=frozenset({"classify"}),
+    ),
+    MetricSpec(
+        name="map-stability",
+        factory="cfbench_metrics.stability:map_stability",
+        params=Noise,
+        summary="correlation of the heat maps of an image and of the same with invisible noise",
+        citation="after Alvarez-Melis and Jaakkola, On the robustness of interpretability methods, arXiv 1806.08049",
+        kind="case",
+        views=("map",),
+        direction="higher",
+        range=(-1, 1),
+        worst=-1,
+        role="faithfulness",
+        needs=frozenset({"perturbed"}),
     ),
 )

@@ -2,7 +2,7 @@
 
 from cfbench.specs import MetricSpec
 from cfbench_metrics.offers.views import PAIRS
-from cfbench_metrics.params import Threshold
+from cfbench_metrics.params import Noise, Threshold
 from cfbench_metrics.weights import ALEXNET
 
 _LPIPS = "Zhang et al., The unreasonable effectiveness of deep features as a perceptual metric, CVPR 2018"
@@ -143,6 +143,20 @@ METRICS = (
         range=(0, 1),
         worst=1,
         role="proximity",
+    ),
+    MetricSpec(
+        name="stability",
+        factory="cfbench_metrics.stability:stability",
+        params=Noise,
+        summary="mean absolute difference of the counterfactuals of an image and of the same with invisible noise",
+        citation="after RobustX, arXiv 2502.13751, and Alvarez-Melis and Jaakkola, arXiv 1806.08049",
+        kind="case",
+        views=("counterfactual",),
+        direction="lower",
+        range=(0, 1),
+        worst=1,
+        role="proximity",
+        needs=frozenset({"perturbed"}),
     ),
     MetricSpec(
         name="re-identification",

@@ -6,3 +6,5 @@ from cfbench.specs import ViewName
 PAIRS: tuple[ViewName, ...] = ("reconstruction", "reconstruction-random", "counterfactual")
 #: Sets that can be compared with real images.
 SETS: tuple[ViewName, ...] = (*PAIRS, "sample")
+#: Sets of images whose grades nobody asked for: metrics that cannot weight the real side to targets.
+UNTARGETED: tuple[ViewName, ...] = ("reconstruction", "reconstruction-random", "sample")
