@@ -221,7 +221,8 @@ def _published(suite: Suite) -> Iterator[Measurement]:
 
 
 def _gallery(graph: Graph, row: Row) -> Mapping[Cell, str]:
-    views = [view for view in _views(row) if view in ("reconstruction", "counterfactual", "sweep", "walk", "map")]
+    had = _views(row)  # a method that gives images and maps shows both in the view of its images
+    views = [view for view in ("reconstruction", "counterfactual", "sweep", "walk", "map") if view in had]
     explained = any(_needs_generator(use) for use in graph.suite.attributions.values())
     if not views or (row.use is None and explained):  # there the reconstruction stands beside the counterfactual
         return {}

@@ -251,3 +251,10 @@ def test_weights_that_a_suite_names_and_lacks_are_a_sentence(tmp_path, registry,
     monkeypatch.setitem(sys.modules, "transformers", None)
     plan = plan_of(tmp_path, registry, "metrics=[fd-dinov2]", "gallery=0")
     assert "fd-dinov2 needs transformers, not installed here: pip install 'cfbench[ldm]'" in reasons(plan)
+
+
+def test_a_method_with_images_and_maps_shows_both(registry):
+    plan = make_plan(read_suite(Path(__file__).parents[2] / "suites" / "smoke.yaml", registry, ()), lambda _: "")
+    shown = {cell.attribution: plan.steps[key].payload["view"] for cell, key in plan.galleries.items()}
+    assert shown["edit"] == "counterfactual"
+    assert shown["grad-cam"] == "map"
