@@ -20,8 +20,8 @@ class Job:
     events: Path
     log: Path
     threads: int
-    #: Modules that are slow to import and that jobs of this run use; the same for all of them. An executor that forks
-    #: workers may load them beforehand, others may ignore them.
+    #: Modules that jobs of this run import anyway; the same for all of them. An executor that forks workers may load
+    #: them beforehand, others may ignore them.
     loads: tuple[str, ...] = ()
     #: Seconds that it takes, about. An executor may start the longest first, so that none is left alone at the end.
     expected: float = 0.0

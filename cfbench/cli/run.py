@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,16 +121,8 @@ def execute(
         )
         outcome = runner.run()
     failed = sum(record.status == "failed" for record in outcome.records)
-    if plan.galleries:
-        folder.write_gallery({cell: store.read(key) for cell, key in plan.galleries.items() if store.has(key)})
-    if plan.figures:
-        folder.write_figures({what: store.read(key) for what, key in plan.figures.items() if store.has(key)})
-    for warning in folder.write_audits({d: store.read(key) for d, key in plan.audits.items() if store.has(key)}):
+    for warning in _write(folder, store, plan, runner.plan.ranks, outcome.records):
         report(f"the audit of {warning}")
-    if plan.ranks:
-        ranks = runner.plan.ranks  # of what is left, where a row has failed
-        folder.write_ranks({group: store.read(key) for group, key in ranks.items() if store.has(key)})
-    folder.write_scores(store.read(r.key) for r in outcome.records if r.key and r.status == "ok" and store.has(r.key))
     if not kept:  # a plan of a few more metrics does not know what the others stand on
         folder.write_costs(row_costs(plan, store))
     folder.write_run(run_facts(plan, registry, device, started, 1 if failed else 0))
@@ -138,6 +130,19 @@ def execute(
     registry.notify("cfbench_run_finished", report, records=outcome.records, folder=folder.path)
     _closing(outcome, failed, folder.path, time.time() - started, console)
     return 1 if failed else 0
+
+
+def _write(folder: Any, store: Any, plan: Plan, ranks: Mapping[Any, str], records: Iterable[Record]) -> list[str]:
+    """Write what the store holds into a run's folder (`ranks`: of the rows that are left); return audits' warnings."""
+    if plan.galleries:
+        folder.write_gallery({cell: store.read(key) for cell, key in plan.galleries.items() if store.has(key)})
+    if plan.figures:
+        folder.write_figures({what: store.read(key) for what, key in plan.figures.items() if store.has(key)})
+    warnings = list(folder.write_audits({d: store.read(key) for d, key in plan.audits.items() if store.has(key)}))
+    if plan.ranks:
+        folder.write_ranks({group: store.read(key) for group, key in ranks.items() if store.has(key)})
+    folder.write_scores(store.read(r.key) for r in records if r.key and r.status == "ok" and store.has(r.key))
+    return warnings
 
 
 class _Lazy:

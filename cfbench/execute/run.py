@@ -76,7 +76,7 @@ class Runner:
     on_record: Callable[[Record], None]
     #: Metric (as plugins call it) to the reason why its numbers are not ranked.
     barred: Mapping[str, str] = field(default_factory=dict)
-    #: Modules that the run's steps import and (see `shared_modules`).
+    #: Modules that workers import anyway (see `shared_modules`).
     loads: tuple[str, ...] = ()
     #: Records of an earlier run that stay beside the new ones (`score`).
     kept: tuple[Record, ...] = ()

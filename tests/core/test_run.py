@@ -85,6 +85,15 @@ def test_the_numbers_tell_planted_truth(finished):
     assert (kid["sample"].n, kid["sample"].unit) == (40, "image")
 
 
+def test_counterfactuals_are_held_against_real_images_of_the_grades_that_were_asked_for(finished):
+    found = [r for r in read_records(run_folder(finished[0]) / "records.jsonl") if r.metric == "kid-judge"]
+    told = {(r.cell.attribution, r.view) for r in found if any("weighted to the grades" in note for note in r.notes)}
+    assert told == {(name, "counterfactual") for name in ("flip", "identity", "truth")}
+    assert by(found, "kid-judge", "identity").value > 0, (
+        "unweighted, the unbiased distance of a set to itself is below 0"
+    )
+
+
 def test_running_again_computes_nothing_and_agrees(finished):
     where, home, _ = finished
     before = digest(where)
