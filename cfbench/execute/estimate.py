@@ -108,9 +108,8 @@ class Estimate:
 
 
 def typical(step: Step) -> float:
-    """Return the seconds that a step takes, about. Classifiers are always trained."""
-    heavy = step.heavy or step.kind in ("fit_judge", "fit_explained")
-    return _TYPICAL.get(step.kind, 0.5) * (1.0 if heavy else 0.1)
+    """Return the seconds that a step takes, about."""
+    return _TYPICAL.get(step.kind, 0.5) * (1.0 if step.heavy else 0.1)
 
 
 def duration(seconds: float) -> str:

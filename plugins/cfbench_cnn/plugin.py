@@ -40,6 +40,7 @@ def cfbench_judges() -> Iterable[JudgeSpec]:
     yield JudgeSpec(
         name="cnn",
         factory="cfbench_cnn.judge:cnn",
+        heavy=True,
         loads=("pytorch_lightning",),
         summary="small CNN on 2D images or volumes, calibrated by temperature; 32 features",
         params=CNNParams,
@@ -49,6 +50,7 @@ def cfbench_judges() -> Iterable[JudgeSpec]:
     yield JudgeSpec(
         name="resnet",
         factory="cfbench_cnn.judge:resnet",
+        heavy=True,
         loads=("pytorch_lightning",),
         summary="small residual network on 2D images or volumes, calibrated by temperature; 32 features",
         params=ResNetParams,

@@ -65,6 +65,7 @@ def cfbench_judges() -> Iterable[JudgeSpec]:
     yield JudgeSpec(
         name="densenet121",
         factory="cfbench_densenet.judge:densenet121",
+        heavy=True,
         loads=("pytorch_lightning", "monai.networks.nets.densenet"),
         summary="DenseNet121 on 2D images or volumes: classification, ordinal or regression, calibrated",
         params=DenseNetParams,

@@ -68,6 +68,7 @@ def cfbench_attributions() -> Iterable[AttributionSpec]:
         summary="the least change that flips the explained classifier: a flip without a meaning",
         params=AdversarialParams,
         citation="Moosavi-Dezfooli et al., DeepFool, CVPR 2016",
+        heavy=True,
         needs=frozenset({"images", "explained", "gradients"}),
         provides=frozenset({"counterfactual"}),
         fits=False,
