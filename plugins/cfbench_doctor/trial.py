@@ -27,19 +27,27 @@ def trial(registry: Registry, metrics: Iterable[str], cases: int) -> dict[str, A
     """Return the suite of the trial. A metric that a phantom cannot give is skipped there, with its sentence."""
     phantoms = dict(_phantoms(registry))
     known = registry.offers["attributions"]
-    attributions: dict[str, Any] = {name: {"use": name} for name in (*ANSWERS, *MAPS) if name in known}
-    attributions |= {f"{name}-sweep": {"use": name, "target": "sweep"} for name in SWEEPS if name in known}
+    flips = {name: {"use": name} for name in (*ANSWERS, *MAPS) if name in known}
+    sweeps = {f"{name}-sweep": {"use": name, "target": "sweep"} for name in SWEEPS if name in known}
+    asked = [(name, question) for name, info in phantoms.items() for question in _questions(info)]
     return {
         "suite": "doctor-metrics",
         "title": "Are the metrics themselves to be trusted?",
         "datasets": {name: {"use": name, **_small(registry, name)} for name in phantoms},
-        "tasks": {f"{name}-{task['label']}": task for name, info in phantoms.items() for task in _tasks(info)},
-        "attributions": attributions,
+        "tasks": {f"{name}-{question}": task for name, (question, task) in asked},
+        "attributions": {**flips, **sweeps},
         "explains": dict(JUDGES["densenet"]),
         "judges": dict(JUDGES),
         "metrics": {name: {"use": name} for name in metrics},
         "cases": cases,
         "gallery": 0,
+        "cross": {
+            "exclude": [
+                {"task": f"{name}-{question}", "attribution": attribution}
+                for name, (question, _) in asked
+                for attribution in (sweeps if question == "classes" else flips)
+            ]
+        },
     }
 
 
@@ -59,11 +67,17 @@ def _phantoms(registry: Registry) -> Iterable[tuple[str, DatasetInfo]]:
             yield name, info
 
 
-def _tasks(info: DatasetInfo) -> Iterable[dict[str, Any]]:
-    """Yield one task of a phantom: its first graded label, the upper half of the grades being positive."""
+def _questions(info: DatasetInfo) -> Iterable[tuple[str, dict[str, Any]]]:
+    """Yield what is asked of a phantom: flips between the ends of its first graded label, and sweeps over all of it.
+
+    Between neighbouring grades the truth would be asked for a smaller step than a real image of the other class shows:
+    a sentinel that flips more often would then have answered another question, and have said nothing of the metric.
+    """
     for label, values in info.labels.items():
         if 2 <= len(values) <= 10:
             grades = sorted(values)
             kind = "binary" if len(grades) == 2 else "ordinal"
-            yield {"label": label, "kind": kind, "grades": grades, "positive": grades[len(grades) // 2 :]}
+            task = {"label": label, "grades": grades}
+            yield "classes", {**task, "kind": "binary", "positive": grades[-1:], "exclude_from_fit": grades[1:-1]}
+            yield "grades", {**task, "kind": kind, "positive": grades[len(grades) // 2 :]}
             return

@@ -10,10 +10,8 @@ from torch import Tensor, nn
 
 from cfbench_nets.objective import Objective, clean, residual
 from cfbench_text_ldm.libraries import library
+from cfbench_text_ldm.stock import TEXT, TOKENS, UNET, VAE
 from cfbench_text_ldm.words import Words
-
-#: The networks' folders, as a pipeline of diffusers has them.
-UNET, VAE, TEXT, TOKENS = "unet", "vae", "text_encoder", "tokenizer"
 
 
 class Denoiser(nn.Module):

@@ -101,6 +101,12 @@ class TextLdmParams:
         """Refuse values that cannot work."""
         check(self)
 
+    def missing(self) -> str:
+        """Return which published weights are not on this machine and what to do, or nothing; asked before a run."""
+        from cfbench_text_ldm.stock import missing
+
+        return missing(self)
+
 
 @hookimpl
 def cfbench_generators() -> Iterable[GeneratorSpec]:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cfbench.cli.session import plan_as_is
 from cfbench.registry import load
 from cfbench.specs import MetricSpec
 from cfbench.suite import suite_from_config
@@ -44,6 +45,16 @@ def test_the_order_in_which_a_pair_is_written_does_not_matter():
     (one,) = orderings([group(identity=(0.3, 0.001))], {"flip": "higher"})["flip"]
     (other,) = orderings([turned], {"flip": "higher"})["flip"]
     assert one == other
+
+
+def test_p_values_are_corrected_over_all_orderings_of_a_metric():
+    """Of 25 tests of nothing, one at .03 is what chance gives; one at .0003 is not."""
+    ties = {f"blur{i}": (0.1, 0.5) for i in range(24)}
+    for p, prefers in ((0.03, "tie"), (0.0003, "sentinel")):
+        found = orderings([group(identity=(0.3, p), **ties)], {"flip": "higher"})["flip"]
+        (one,) = [o for o in found if o.sentinel == "identity"]
+        assert (one.prefers, one.p) == (prefers, pytest.approx(p * 25))
+        assert all(o.prefers == "tie" for o in found if o is not one)
 
 
 def test_pairs_without_the_truth_say_nothing_and_maps_have_their_own_truth():
@@ -106,7 +117,19 @@ def test_the_trial_is_a_sound_suite_over_every_phantom():
     suite = suite_from_config(trial(registry, ["flip", "ssim", "truth-error"], 30), registry)
     assert {"vertebra-phantom", "chest-phantom", "fundus-phantom", "disc-phantom"} <= set(suite.datasets)
     assert set(ANSWERS) <= set(suite.attributions)
-    assert len(suite.tasks) == len(suite.datasets)
+    assert len(suite.tasks) == 2 * len(suite.datasets)
+
+
+def test_flips_are_between_the_ends_of_the_scale_and_sweeps_over_all_of_it():
+    """Else the truth would be asked for less than a real image of the other class shows."""
+    registry = load()
+    suite = suite_from_config(trial(registry, ["flip", "grade-error"], 30), registry)
+    plan = plan_as_is(suite, "")
+    for cell in {m.cell for m in plan.measurements if m.key and m.cell.attribution}:
+        assert cell.attribution.endswith("-sweep") == cell.task.endswith("-grades")
+    ends = suite.tasks["vertebra-phantom-classes"]
+    assert [ends.flip_target(grade) for grade in (0.0, 3.0)] == [3.0, 0.0]
+    assert ends.exclude == (1.0, 2.0)
 
 
 def test_a_verdict_of_this_machine_counts_more_than_a_shipped_one_and_only_for_its_version(monkeypatch, tmp_path):

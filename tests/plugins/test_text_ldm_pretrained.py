@@ -14,10 +14,13 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file
 from text_ldm_cases import Blobs, context, info
 
+from cfbench.cli.session import plan_as_is
 from cfbench.errors import DataError, OfflineError, PluginError, SuiteError
+from cfbench.registry import load
+from cfbench.suite import suite_from_config
 from cfbench.types import Edit
 from cfbench_nets import hub as hub_files
-from cfbench_text_ldm import pretrained
+from cfbench_text_ldm import stock
 from cfbench_text_ldm.dreambooth import stages_of
 from cfbench_text_ldm.model import TextLdm
 from cfbench_text_ldm.plugin import TextLdmParams
@@ -91,8 +94,8 @@ def offline(monkeypatch):
 def params(pipeline, bert, **changes):
     own = {"weights": str(pipeline), "text_encoder": str(bert), "size": 32, "precision": "float32", "sample_steps": 4}
     known = {
-        "weights_sha256": hub_files.digest(pipeline / file for file in pretrained.PIPELINE),
-        "text_sha256": hub_files.digest(bert / file for file in pretrained.READER),
+        "weights_sha256": hub_files.digest(pipeline / file for file in stock.PIPELINE),
+        "text_sha256": hub_files.digest(bert / file for file in stock.READER),
     }
     return TextLdmParams(**{**PRESETS["sd14-radbert"], **own, **known, **STAGED, **changes})
 
@@ -170,7 +173,7 @@ def test_a_pipelines_own_text_encoder(tmp_path, pipeline, bert):
         for name in names:
             (own / part / name).write_bytes((bert / name).read_bytes())
     (own / "tokenizer" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
-    files = (*pretrained.PIPELINE, *pretrained.OWN_TEXT)
+    files = (*stock.PIPELINE, *stock.OWN_TEXT)
     known = hub_files.digest(own / file for file in files)
     model, _ = fitted(tmp_path / "fit", params(pipeline, bert, weights=str(own), weights_sha256=known, text_encoder=""))
     assert model.painter.parts.words.losses("normal chest") == {}
@@ -208,6 +211,25 @@ def test_without_a_network_it_says_what_to_fetch(tmp_path, pipeline, bert):
         "--local-dir",
     ):
         assert told in str(caught.value)
+    assert p.missing() == str(caught.value)
+
+
+@pytest.mark.usefixtures("offline")
+def test_weights_that_are_not_there_are_a_skip_of_the_plan(tmp_path, pipeline, bert):
+    assert params(pipeline, bert).missing() == ""
+    assert TextLdmParams().missing() == ""
+    registry = load()
+    config = {
+        "suite": "toy",
+        "datasets": {"chest": {"use": "chest-phantom"}},
+        "generators": {"sd": {"use": "text-ldm", "preset": "sd14-radbert"}},
+        "metrics": {"l1": {"use": "l1"}},
+    }
+    (why,) = {m.reason for m in plan_as_is(suite_from_config(config, registry), "").measurements}
+    assert "hf download CompVis/stable-diffusion-v1-4" in why
+    config["generators"]["sd"]["weights"] = str(tmp_path / "nowhere")
+    (why,) = {m.reason for m in plan_as_is(suite_from_config(config, registry), "").measurements}
+    assert f"there is no folder {tmp_path / 'nowhere'}" in why
 
 
 class Hub(BaseHTTPRequestHandler):
