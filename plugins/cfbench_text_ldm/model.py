@@ -14,7 +14,7 @@ from cfbench.specs import DatasetInfo
 from cfbench.types import Code, Edit, Images, Latents
 from cfbench_nets.pool import ImagePool
 from cfbench_nets.seeds import generator
-from cfbench_text_ldm import compact, parts, pretrained
+from cfbench_text_ldm import compact, parts, pretrained, stock
 from cfbench_text_ldm.chosen_cases import without
 from cfbench_text_ldm.dreambooth import run_stage, stages_of
 from cfbench_text_ldm.fit_autoencoder import fit_vae
@@ -85,9 +85,9 @@ class TextLdm:
         ]
         if wrong:
             raise DataError(f"{folder} holds weights of another kind: {'; '.join(wrong)}. Fit again or use its params")
-        denoiser = Denoiser(parts.load_unet(folder / parts.UNET), parts.load_text(folder / parts.TEXT))
-        words = parts.load_tokenizer(folder / parts.TOKENS)
-        self.painter = self._painter(parts.load_vae(folder / parts.VAE), denoiser, words, context)
+        denoiser = Denoiser(parts.load_unet(folder / stock.UNET), parts.load_text(folder / stock.TEXT))
+        words = parts.load_tokenizer(folder / stock.TOKENS)
+        self.painter = self._painter(parts.load_vae(folder / stock.VAE), denoiser, words, context)
         self.texts, self.cut_texts = tuple(found["texts"]), found["cut_texts"]
 
     def encode(self, x: Images, context: Context) -> Latents:
@@ -135,7 +135,7 @@ class TextLdm:
         if p.weights:
             folder = pretrained.pipeline_folder(p)
             pretrained.check_schedule(folder, p)
-            vae, unet = parts.load_vae(folder / parts.VAE), parts.load_unet(folder / parts.UNET)
+            vae, unet = parts.load_vae(folder / stock.VAE), parts.load_unet(folder / stock.UNET)
             text, tokenizer = self._reader(folder, texts, seed)
             return self._painter(vae, Denoiser(unet, text), tokenizer, context)
         vae = compact.new_vae(p, self.data.channels, seed).to(context.device)
@@ -151,7 +151,7 @@ class TextLdm:
             folder = pretrained.reader_folder(p)
             return parts.load_text(folder), parts.load_tokenizer(folder)
         if pipeline is not None:
-            return parts.load_text(pipeline / parts.TEXT), parts.load_tokenizer(pipeline / parts.TOKENS)
+            return parts.load_text(pipeline / stock.TEXT), parts.load_tokenizer(pipeline / stock.TOKENS)
         told = (word for words in self.data.prompts.values() for word in words.values() if p.label_words)
         tokenizer = word_tokenizer([*texts, *told, *p.stage_prompts, *p.stage_classes], p.token_length)
         return compact.new_bert(p, tokenizer, seed), tokenizer
