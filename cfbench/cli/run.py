@@ -1,7 +1,5 @@
 """`cfbench run`: plan, run what is missing, show the tables."""
 
-import os
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -82,11 +80,11 @@ def execute(
     options: Sequence[str],
     device: str,
     kept: Sequence[Record] = (),
+    *,
+    tables: bool = True,
 ) -> int:
-    """Run a plan, tell the watchers, render the leaderboard, print the tables; return the exit code."""
-    from rich.console import Console
-
-    from cfbench.cli.display import make_display
+    """Run a plan, tell the watchers, render the leaderboard, print the tables (if wanted); return the exit code."""
+    from cfbench.cli.display import console_for_tables, make_display
     from cfbench.cli.tables import print_tables
     from cfbench.execute import Runner
     from cfbench.execute.loads import shared_modules
@@ -95,7 +93,7 @@ def execute(
     from cfbench.places import store_folder
     from cfbench.store import Store
 
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+    console = console_for_tables()
 
     def report(text: str) -> None:
         console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
@@ -126,7 +124,8 @@ def execute(
     if not kept:  # a plan of a few more metrics does not know what the others stand on
         folder.write_costs(row_costs(plan, store))
     folder.write_run(run_facts(plan, registry, device, started, 1 if failed else 0))
-    print_tables(outcome.records, read_ranks(folder.path), console)
+    if tables:
+        print_tables(outcome.records, read_ranks(folder.path), console)
     registry.notify("cfbench_run_finished", report, records=outcome.records, folder=folder.path)
     _closing(outcome, failed, folder.path, time.time() - started, console)
     return 1 if failed else 0

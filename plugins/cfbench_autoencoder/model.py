@@ -1,7 +1,7 @@
 """The autoencoder as a latent generator: z alone decodes, so a reconstruction shows what z holds, and no more."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,8 @@ from cfbench.specs import DatasetInfo
 from cfbench.types import Code, Images, Latents
 from cfbench_autoencoder.network import Autoencoder
 from cfbench_autoencoder.plugin import AutoencoderParams
+from cfbench_nets.chunks import in_chunks
+from cfbench_nets.mirror import mirrored
 from cfbench_nets.pool import ImagePool, shuffled
 from cfbench_nets.recipe import Recipe
 from cfbench_nets.seeds import seeded
@@ -44,7 +46,7 @@ class AE:
 
         def loss(step: int, random: torch.Generator) -> Float[Tensor, ""]:
             x = pool.take(shuffled(len(pool), p.batch, context.seed, step)).to(context.device)
-            return self.objective(network, _mirrored(x, random) if p.flip else x, random)
+            return self.objective(network, mirrored(x, random) if p.flip else x, random)
 
         from cfbench_nets.training import train_module  # Lightning takes seconds to import; only fits need it
 
@@ -84,7 +86,7 @@ class AE:
     def encode(self, x: Images, context: Context) -> Latents:
         """Return z."""
         network, d = self._fitted(), self.params.z_dim
-        return _chunked(lambda part: network.encode(part.to(context.device))[:, :d], x)
+        return in_chunks(lambda part: network.encode(part.to(context.device))[:, :d], x, rows=CHUNK)
 
     def invert(self, x: Images, z: Latents, context: Context) -> Mapping[str, Tensor]:  # noqa: ARG002 - protocol
         """Return nothing: z is all that decoding needs."""
@@ -97,7 +99,7 @@ class AE:
     def decode(self, code: Code, context: Context) -> Images:
         """Return the images of z, in [0, 1]."""
         network = self._fitted()
-        return _chunked(lambda z: network.decode(z.to(context.device, torch.float32)).clamp(0, 1), code.z)
+        return in_chunks(lambda z: network.decode(z.to(context.device, torch.float32)).clamp(0, 1), code.z, rows=CHUNK)
 
     def _build(self, context: Context) -> Autoencoder:
         p, space = self.params, self.data.space
@@ -115,16 +117,3 @@ class AE:
 
     def _meaning(self) -> dict[str, object]:
         return {"kind": self.kind, "channels": self.data.channels, "space": list(self.data.space)}
-
-
-def _mirrored(x: Float[Tensor, "b c *space"], random: torch.Generator) -> Float[Tensor, "b c *space"]:
-    """Mirror each image left to right with probability one half."""
-    chosen = (torch.rand(len(x), generator=random) < 0.5).to(x.device)
-    return torch.where(chosen.reshape(-1, *(1,) * (x.ndim - 1)), x.flip(-1), x)
-
-
-def _chunked(step: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
-    """Apply a step to chunks of rows, without gradients; the result is float32 on the CPU."""
-    with torch.inference_mode():
-        results = [step(part).float().cpu() for part in values.split(CHUNK)]
-    return torch.cat(results).contiguous()

@@ -1,7 +1,7 @@
 """The diffusion autoencoder as a latent generator: z says what is in an image, x_T how exactly it looks."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +18,8 @@ from cfbench_dae.network import Autoencoder, working_space
 from cfbench_dae.plugin import DaeParams
 from cfbench_nets import ddim
 from cfbench_nets.betas import alpha_bar
+from cfbench_nets.chunks import in_chunks
+from cfbench_nets.mirror import mirrored
 from cfbench_nets.objective import clean, noised, target
 from cfbench_nets.padding import crop, pad
 from cfbench_nets.pool import ImagePool, shuffled
@@ -103,7 +105,7 @@ class DAE:
     def encode(self, x: Images, context: Context) -> Latents:
         """Return z."""
         network = self._fitted()
-        return _chunked(lambda part: network.whitening(network.encoder(self._onto(part, context))), x)
+        return in_chunks(lambda part: network.whitening(network.encoder(self._onto(part, context))), x, rows=CHUNK)
 
     def invert(self, x: Images, z: Latents, context: Context) -> Mapping[str, Tensor]:
         """Return x_T (of the padded size), by running DDIM backwards under z; always in float32."""
@@ -115,7 +117,7 @@ class DAE:
                 self._onto(part, context), denoise, self.alpha_bar, p.encode_steps, p.encode_to == "zero"
             )
 
-        return {"x_T": _chunked(up, x, z)}
+        return {"x_T": in_chunks(up, x, z, rows=CHUNK)}
 
     def draw(self, ids: Sequence[str], context: Context) -> Mapping[str, Tensor]:
         """Return a standard normal x_T for each case, from the seed and its id alone."""
@@ -134,7 +136,7 @@ class DAE:
             x = ddim.decode(x_T.to(context.device), denoise, self.alpha_bar, K)
             return (crop(x, self.data.space) + 1).mul(0.5).clamp(0, 1)
 
-        return _chunked(down, code.z, code.rest["x_T"])
+        return in_chunks(down, code.z, code.rest["x_T"], rows=CHUNK)
 
     def sample(self, n: int, context: Context) -> Images:
         """Draw images: z from the latent model, x_T from N(0, 1). Image i depends on `context.seed` and i alone.
@@ -164,7 +166,7 @@ class DAE:
         network.eval()
         if p.whiten:
             x = pool.take(shuffled(len(pool), min(len(pool), WHITENED), context.seed, 0))
-            network.whitening.learn(_chunked(lambda part: network.encoder(self._onto(part, context)), x))
+            network.whitening.learn(in_chunks(lambda part: network.encoder(self._onto(part, context)), x, rows=CHUNK))
         return network
 
     def _train(self, network: Autoencoder, pool: ImagePool, context: Context) -> None:
@@ -178,7 +180,7 @@ class DAE:
         def loss(step: int, random: torch.Generator) -> Float[Tensor, ""]:
             random = on_device(random, context.device)
             x = self._inward(pool.take(shuffled(len(pool), p.batch, context.seed, step)))
-            return denoising_loss(p, network, _mirrored(x, random) if p.flip else x, levels, random)
+            return denoising_loss(p, network, mirrored(x, random) if p.flip else x, levels, random)
 
         from cfbench_nets.training import train_module  # Lightning takes seconds to import; only fits need it
 
@@ -250,17 +252,3 @@ def denoising_loss(
     level = alpha_bar[t].float().reshape(-1, *(1,) * (x.ndim - 1))
     x_t, wanted = noised(x, noise, level), target(params.objective, x, noise, level)
     return torch.nn.functional.mse_loss(network(x, x_t, t), wanted)
-
-
-def _mirrored(x: Float[Tensor, "b c *space"], random: torch.Generator) -> Float[Tensor, "b c *space"]:
-    """Mirror each image left to right with probability one half."""
-    chosen = torch.rand(len(x), generator=random, device=x.device) < 0.5
-    return torch.where(chosen.reshape(-1, *(1,) * (x.ndim - 1)), x.flip(-1), x)
-
-
-def _chunked(step: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """Apply a step to chunks of aligned inputs, without gradients; the result is float32 on the CPU."""
-    parts = zip(*(value.split(CHUNK) for value in inputs), strict=True)
-    with torch.inference_mode():
-        results = [step(*part).float().cpu() for part in parts]
-    return torch.cat(results).contiguous()

@@ -61,7 +61,7 @@ def metrics(
         registry.find("metrics", name)
     suite = suite_from_config(trial(registry, dict.fromkeys((*wanted, "truth-error")), cases), registry)
     plan, folder = plan_as_is(suite, "suites/vcf.yaml"), RunFolder.of(suite, runs)
-    code = execute(plan, registry, folder, executor, options, device_of(device))
+    code = execute(plan, registry, folder, executor, options, device_of(device), tables=False)
     _tell(plan, folder.path, out, verdicts)
     return code
 
@@ -103,12 +103,14 @@ def _kept(path: Path) -> Mapping[str, Any]:
 
 def _print(rows: list[tuple[str, str, str, str, str]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
+    from cfbench.cli.display import console_for_tables
+
     shown = Table(title="Which metrics may be trusted in their role", title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("metric", "role", "verdict", "against the truth", "rho with the true error"):
+    shown.add_column("metric", no_wrap=True)
+    for name in ("role", "verdict", "against the truth", "rho with the true error"):
         shown.add_column(name, overflow="fold")
     for row in rows:
         shown.add_row(*row, style="red" if row[2] == "barred" else None)
-    Console().print(shown)
+    console_for_tables().print(shown)

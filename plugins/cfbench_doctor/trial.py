@@ -10,6 +10,9 @@ from cfbench.specs import DatasetInfo
 
 #: What answers flips and sweeps; and what answers with maps. The last of each is the truth.
 ANSWERS = ("identity", "adversarial", "nearest", "blur", "class-mean", "truth")
+#: Real images of the very grade that the truth is asked for: any other of the class could show more of it, flip more
+#: judges, and so say nothing of the metric.
+SAME_GRADE = ("nearest", "class-mean")
 MAPS = ("random-map", "edge-map", "truth-map")
 #: Sweeps need answers to any grade; an adversarial image is made for a class.
 SWEEPS = ("identity", "blur", "class-mean", "truth")
@@ -27,27 +30,23 @@ def trial(registry: Registry, metrics: Iterable[str], cases: int) -> dict[str, A
     """Return the suite of the trial. A metric that a phantom cannot give is skipped there, with its sentence."""
     phantoms = dict(_phantoms(registry))
     known = registry.offers["attributions"]
-    flips = {name: {"use": name} for name in (*ANSWERS, *MAPS) if name in known}
-    sweeps = {f"{name}-sweep": {"use": name, "target": "sweep"} for name in SWEEPS if name in known}
-    asked = [(name, question) for name, info in phantoms.items() for question in _questions(info)]
+    attributions = {
+        name: {"use": name, **({"match": "grade"} if name in SAME_GRADE else {})}
+        for name in (*ANSWERS, *MAPS)
+        if name in known
+    }
+    attributions |= {f"{name}-sweep": {"use": name, "target": "sweep"} for name in SWEEPS if name in known}
     return {
         "suite": "doctor-metrics",
         "title": "Are the metrics themselves to be trusted?",
         "datasets": {name: {"use": name, **_small(registry, name)} for name in phantoms},
-        "tasks": {f"{name}-{question}": task for name, (question, task) in asked},
-        "attributions": {**flips, **sweeps},
+        "tasks": {f"{name}-{task['label']}": task for name, info in phantoms.items() for task in _tasks(info)},
+        "attributions": attributions,
         "explains": dict(JUDGES["densenet"]),
         "judges": dict(JUDGES),
         "metrics": {name: {"use": name} for name in metrics},
         "cases": cases,
         "gallery": 0,
-        "cross": {
-            "exclude": [
-                {"task": f"{name}-{question}", "attribution": attribution}
-                for name, (question, _) in asked
-                for attribution in (sweeps if question == "classes" else flips)
-            ]
-        },
     }
 
 
@@ -67,17 +66,11 @@ def _phantoms(registry: Registry) -> Iterable[tuple[str, DatasetInfo]]:
             yield name, info
 
 
-def _questions(info: DatasetInfo) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Yield what is asked of a phantom: flips between the ends of its first graded label, and sweeps over all of it.
-
-    Between neighbouring grades the truth would be asked for a smaller step than a real image of the other class shows:
-    a sentinel that flips more often would then have answered another question, and have said nothing of the metric.
-    """
+def _tasks(info: DatasetInfo) -> Iterable[dict[str, Any]]:
+    """Yield one task of a phantom: its first graded label, the upper half of the grades being positive."""
     for label, values in info.labels.items():
         if 2 <= len(values) <= 10:
             grades = sorted(values)
             kind = "binary" if len(grades) == 2 else "ordinal"
-            task = {"label": label, "grades": grades}
-            yield "classes", {**task, "kind": "binary", "positive": grades[-1:], "exclude_from_fit": grades[1:-1]}
-            yield "grades", {**task, "kind": kind, "positive": grades[len(grades) // 2 :]}
+            yield {"label": label, "kind": kind, "grades": grades, "positive": grades[len(grades) // 2 :]}
             return

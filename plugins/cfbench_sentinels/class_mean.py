@@ -8,10 +8,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cfbench.protocols import Context, Labelled, Models
-from cfbench.specs import DatasetInfo, NoParams, Task
+from cfbench.specs import DatasetInfo, Task
 from cfbench.types import Batch, Code, Explanation, Images, Targets, Values
 from cfbench_nets.pool import ImagePool
 from cfbench_sentinels.attribution import images_of
+from cfbench_sentinels.plugin import RealParams
 from cfbench_sentinels.silent import Silent
 from cfbench_sentinels.wanted import answering, status_of
 
@@ -24,8 +25,8 @@ class ClassMean(Silent):
     A line whose class or grade no training image has says so in its status.
     """
 
-    def __init__(self, params: NoParams, data: DatasetInfo, task: Task) -> None:  # noqa: ARG002 - a factory's signature
-        self.task = task
+    def __init__(self, params: RealParams, data: DatasetInfo, task: Task) -> None:  # noqa: ARG002 - a factory's signature
+        self.match, self.task = params.match, task
         #: The grades that training cases have; the sum of their images, in float64; and how many there are.
         self.grade: Values
         self.sums: Float[Tensor, "g c *space"]
@@ -62,8 +63,8 @@ class ClassMean(Silent):
         context: Context,  # noqa: ARG002 - protocol
     ) -> Explanation:
         """Return the mean of each line's class or grade; lines without one have a status and black images."""
-        part = answering(targets, self.grade, self.task).double()
+        part = answering(targets, self.grade, self.task, self.match).double()
         counts = part @ self.counts
         means: Images = torch.einsum("bg,g...->b...", part, self.sums).float()
         means = means / counts.clamp(min=1).float().reshape(-1, *[1] * (means.ndim - 1))
-        return Explanation(means.to(images_of(batch).device), status_of(counts > 0, targets))
+        return Explanation(means.to(images_of(batch).device), status_of(counts > 0, targets, self.match))

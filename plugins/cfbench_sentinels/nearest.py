@@ -8,10 +8,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cfbench.protocols import Context, Labelled, Models
-from cfbench.specs import DatasetInfo, NoParams, Task
+from cfbench.specs import DatasetInfo, Task
 from cfbench.types import Batch, Code, Explanation, Images, Targets, Values
 from cfbench_nets.pool import ImagePool
 from cfbench_sentinels.attribution import images_of
+from cfbench_sentinels.plugin import RealParams
 from cfbench_sentinels.silent import Silent
 from cfbench_sentinels.wanted import answering, status_of
 
@@ -22,8 +23,8 @@ class Nearest(Silent):
     A line whose class or grade no training image has says so in its status.
     """
 
-    def __init__(self, params: NoParams, data: DatasetInfo, task: Task) -> None:  # noqa: ARG002 - a factory's signature
-        self.task = task
+    def __init__(self, params: RealParams, data: DatasetInfo, task: Task) -> None:  # noqa: ARG002 - a factory's signature
+        self.match, self.task = params.match, task
         #: All training images and their grades.
         self.x: Images
         self.grade: Values
@@ -53,11 +54,11 @@ class Nearest(Silent):
     ) -> Explanation:
         """Return a training image per line; lines without one have a status and black images."""
         x = images_of(batch).to(self.x.device)
-        candidates = answering(targets, self.grade, self.task)
+        candidates = answering(targets, self.grade, self.task, self.match)
         found = candidates.any(dim=1)
         x_cf = torch.zeros_like(x)
         x_cf[found] = self.x[nearest(x[found], self.x, candidates[found])]
-        return Explanation(x_cf, status_of(found, targets))
+        return Explanation(x_cf, status_of(found, targets, self.match))
 
 
 def nearest(x: Images, among: Float[Tensor, "n c *space"], candidates: Bool[Tensor, "b n"]) -> Int[Tensor, " b"]:

@@ -8,6 +8,7 @@ from cfbench.hookspecs import hookimpl
 from cfbench.specs import AttributionSpec, param
 
 Need = Literal["images", "truth", "explained", "gradients"]
+Match = Literal["class", "grade"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,15 @@ class AdversarialParams:
     )
     margin: float = param(0.1, "log-odds beyond the decision that a flip must reach")
     steps: int = param(20, "gradient steps of each of the eight searches, at most")
+
+
+@dataclass(frozen=True)
+class RealParams:
+    """Which training images answer."""
+
+    match: Literal["class", "grade"] = param(
+        "class", "what answers a flip: images of the target's class, or only those of the grade that is asked for"
+    )
 
 
 def _sentinel(name: str, summary: str, *needs: Need) -> AttributionSpec:
@@ -50,6 +60,7 @@ def _from_training(name: str, factory: str, summary: str) -> AttributionSpec:
         name=name,
         factory=factory,
         summary=summary,
+        params=RealParams,
         needs=frozenset({"images"}),
         provides=frozenset({"counterfactual"}),
         sentinel=True,

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from cfbench.errors import DataError
 from cfbench.protocols import Cases, Context
 from cfbench.specs import DatasetInfo
 from cfbench.types import Code, Images, Latents
+from cfbench_nets.chunks import in_chunks
 from cfbench_nets.padding import crop, pad
 from cfbench_nets.pool import ImagePool
 from cfbench_nets.seeds import generator as random_generator
@@ -85,7 +86,7 @@ class StyleGAN2E4E:
     def encode(self, x: Images, context: Context) -> Latents:
         """Return W+ flattened: num_ws styles, one after the other."""
         _, encoder = self._fitted()
-        return _chunked(lambda part: encoder(self._inward(part).to(context.device)).flatten(1), x)
+        return in_chunks(lambda part: encoder(self._inward(part).to(context.device)).flatten(1), x, rows=CHUNK)
 
     def invert(self, x: Images, z: Latents, context: Context) -> Mapping[str, Tensor]:  # noqa: ARG002 - protocol
         """Return nothing: reconstructions use the fixed noise maps that belong to the weights, as e4e's authors do."""
@@ -118,7 +119,7 @@ class StyleGAN2E4E:
             ws = z.to(context.device).unflatten(1, (generator.num_ws, generator.style_dim))
             return self._outward(generator.synthesis(ws, noise or None))
 
-        return _chunked(images, code.z, *(code.rest[name] for name in names))
+        return in_chunks(images, code.z, *(code.rest[name] for name in names), rows=CHUNK)
 
     def sample(self, n: int, context: Context) -> Images:
         """Draw images, untruncated, each with noise of its own. Image i depends on `context.seed` and i alone."""
@@ -169,10 +170,3 @@ class StyleGAN2E4E:
 
     def _outward(self, x: Float[Tensor, "b c side side"]) -> Images:
         return (crop(x, self.data.space) + 1).mul(0.5).clamp(0, 1)
-
-
-def _chunked(step: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """Apply a step to chunks of aligned inputs, without gradients; the result is float32 on the CPU."""
-    parts = zip(*(value.split(CHUNK) for value in inputs), strict=True)
-    with torch.inference_mode():
-        return torch.cat([step(*part).float().cpu() for part in parts]).contiguous()

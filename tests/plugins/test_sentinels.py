@@ -21,7 +21,7 @@ from cfbench_sentinels.attribution import blur, identity, truth
 from cfbench_sentinels.class_mean import ClassMean
 from cfbench_sentinels.maps import edge_map, random_map, smooth_noise, truth_map
 from cfbench_sentinels.nearest import Nearest
-from cfbench_sentinels.plugin import AdversarialParams, cfbench_attributions
+from cfbench_sentinels.plugin import AdversarialParams, RealParams, cfbench_attributions
 
 INFO = DatasetInfo(channels=1, space=(20, 24), labels={"g": (0.0, 1.0)}, fingerprint="test", truth=True)
 TASK = Task(name="t", label="g", kind="binary", grades=(0, 1), positive=(1,))
@@ -169,10 +169,10 @@ class Training:
         return Batch(tuple(self.ids[i] for i in index), tuple(self.ids[i] for i in index), self.x[list(index)], {})
 
 
-def trained(factory, training, folder):
+def trained(factory, training, folder, match="class"):
     """Return the sentinel after a fit, a save and a load."""
     context = Context(seed=0, folder=folder)
-    first, second = (factory(NoParams(), INFO, ORDINAL) for _ in range(2))
+    first, second = (factory(RealParams(match), INFO, ORDINAL) for _ in range(2))
     first.fit(Labelled(training, training.grade), context)
     first.save(folder)
     second.load(folder, context)
@@ -203,6 +203,16 @@ def test_the_nearest_of_a_grade_is_of_that_grade(tmp_path):
     for found, grade in zip(answer.x_cf, (0, 2, 3), strict=True):
         place = (training.x == found).flatten(1).all(dim=1).nonzero()[0, 0]
         assert training.grade[place] == grade
+
+
+@pytest.mark.parametrize("factory", [Nearest, ClassMean])
+def test_where_the_grade_is_to_match_a_flip_is_answered_as_its_grade_is(factory, tmp_path):
+    sentinel, x = trained(factory, Training(), tmp_path, match="grade"), images(4, 1, 6, 5)
+    flip, grade = (ask(sentinel, x, kind, [0.0, 2.0, 3.0, 1.0], tmp_path) for kind in ("flip", "grade"))
+    assert torch.equal(flip.x_cf, grade.x_cf)
+    assert flip.status == grade.status == ("ok", "ok", "ok", "no training image has the grade 1")
+    of_class = ask(trained(factory, Training(), tmp_path), x, "flip", [0.0, 2.0, 3.0, 1.0], tmp_path)
+    assert not torch.equal(flip.x_cf, of_class.x_cf)
 
 
 def test_a_training_image_is_its_own_nearest(tmp_path):
@@ -250,7 +260,7 @@ def test_a_grade_that_no_training_image_has_is_a_line_without_an_answer(factory,
     with pytest.raises(UndefinedError, match="'offset'"):
         ask(sentinel, images(1, 1, 6, 5), "offset", [1.0], tmp_path)
     with pytest.raises(DataError, match="no training images"):
-        factory(NoParams(), INFO, ORDINAL).fit(Labelled(Training(n=0), torch.zeros(0)), Context(0, tmp_path))
+        factory(RealParams(), INFO, ORDINAL).fit(Labelled(Training(n=0), torch.zeros(0)), Context(0, tmp_path))
 
 
 class Line(nn.Module):
