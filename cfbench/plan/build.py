@@ -40,7 +40,7 @@ def make_plan(suite: Suite, unavailable: rules.Unavailable) -> Plan:
         audits |= {name: graph.audit} if graph.audit else {}
         for row in _rows(suite, name, info[name], unavailable):
             measurements += _measurements(graph, row, unavailable)
-            if not row.why_not and suite.gallery and info[name].images and len(info[name].space) == 2:
+            if not row.why_not and suite.gallery and info[name].images:
                 galleries |= _gallery(graph, row)
             figures |= _figures(graph, row)
         ranks |= plan_ranks(graph, measurements)

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cfbench.steps.slices import flat, middle
 from cfbench.steps.views import build_view
 from cfbench.steps.work import Work
 from cfbench.types import View
@@ -47,21 +48,22 @@ def _shown(view: View, count: int) -> list[int]:
 
 def _tiles(view: View, line: int) -> Mapping[str, Tensor]:
     assert view.x is not None  # noqa: S101 - a gallery is planned only where there are images
-    tiles = {"input": view.x[line]}
-    explained = view.name != "reconstruction"
+    at = middle([mask[line] for mask in view.masks.values()], tuple(view.x.shape[2:]))
+    x, explained, ok = flat(view.x[line], at), view.name != "reconstruction", view.status[line] == "ok"
+    tiles = {"input": x}
     if view.rebuilt is not None:
-        tiles["reconstruction"] = view.rebuilt[line]
-    if view.x_out is not None and view.status[line] == "ok":
-        tiles["counterfactual" if explained else "reconstruction"] = view.x_out[line]
-        tiles["difference"] = (view.x_out[line] - view.x[line]).mean(0, keepdim=True)
-    if view.heat is not None and view.status[line] == "ok":
-        tiles["attribution"] = _overlay(view.x[line], view.heat[line])
+        tiles["reconstruction"] = flat(view.rebuilt[line], at)
+    if view.x_out is not None and ok:
+        answer = tiles["counterfactual" if explained else "reconstruction"] = flat(view.x_out[line], at)
+        tiles["difference"] = (answer - x).mean(0, keepdim=True)
+    if view.heat is not None and ok:
+        tiles["attribution"] = _overlay(x, flat(view.heat[line], at), view.heat[line].abs().max())
     for name, mask in view.masks.items():
         if mask[line].any():
-            tiles[f"{name} mask"] = mask[line].float()
+            tiles[f"{name} mask"] = flat(mask[line].float(), at)
     if view.truth is not None and not _beyond(view, line):
-        tiles["truth"] = view.truth.x[line]
-        tiles["exact difference"] = (view.truth.x[line] - view.x[line]).mean(0, keepdim=True)
+        truth = tiles["truth"] = flat(view.truth.x[line], at)
+        tiles["exact difference"] = (truth - x).mean(0, keepdim=True)
     return tiles
 
 
@@ -69,10 +71,10 @@ def _beyond(view: View, line: int) -> bool:
     return view.extrapolated is not None and bool(view.extrapolated[line])
 
 
-def _overlay(x: Tensor, heat: Tensor) -> Tensor:
+def _overlay(x: Tensor, heat: Tensor, largest: Tensor) -> Tensor:
     """Lay the positive part of a heat map in orange over the grey image, full where the map is largest."""
     grey = x.mean(0, keepdim=True)
-    strength = heat.clamp(min=0) / heat.abs().max().clamp(min=1e-12)
+    strength = heat.clamp(min=0) / largest.clamp(min=1e-12)
     colour = torch.tensor([1.0, 0.45, 0.0])[:, None, None]
     return grey * (1 - strength) + colour * strength
 

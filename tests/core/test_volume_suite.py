@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from PIL import Image
 from plugins.volumes_made import make_adni
 from tiny import cfbench
 
@@ -44,3 +45,10 @@ def test_the_adni_suite_runs_on_volumes_that_are_no_cubes(tmp_path):
         assert {(generator, "svm", metric) for metric in ("auc", "l1", "ssim", "flip")} <= there
     assert {(None, name, "flip") for name in ("identity", "class-mean")} <= there
     assert {r.cell.generator for r in records if r.status == "skipped"} >= {"text-ldm"}
+    # Pictures of ADNI are for their owner: they are made, and stay in the store.
+    assert not list(folder.rglob("*-input.png"))
+    shown = set()
+    for path in (tmp_path / "home").rglob("*-input.png"):
+        with Image.open(path) as picture:
+            shown.add(picture.size)
+    assert shown == {(13 + 13 + 19 + 4, 19)}

@@ -104,7 +104,7 @@ function ordered() {
 
 function image(file, label) {
   if (!file) return make("span", { class: "blank", "aria-hidden": "true" });
-  return make("img", { src: `images/${file}.png`, alt: label, loading: "lazy", decoding: "async", width: "96" });
+  return make("img", { src: `images/${file}.png`, alt: label, loading: "lazy", decoding: "async", height: "96" });
 }
 
 function rowOf({ item, line, score }, methods) {
