@@ -176,7 +176,8 @@ def opened(page: Path) -> None:
         frame = Path(folder) / "frame.html"
         frame.write_text(f"<!doctype html><title>0</title><body><script>{script}</script>")
         flags = "--allow-file-access-from-files --headless --no-sandbox --disable-gpu --no-first-run"
-        flags += " --disable-background-networking"
+        # A headless browser that dumps a page loads its lazy pictures at once, unless it is told to behave like others.
+        flags += " --disable-background-networking --blink-settings=lazyLoadEnabled=true"
         for _ in range(3):
             command = [browser, *flags.split(), f"--user-data-dir={folder}/profile", "--dump-dom", f"file://{frame}"]
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
