@@ -16,7 +16,7 @@ from cfbench.cli.main import registry_of
 @click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the whole report here.")
 @click.pass_context
 def audit(ctx: click.Context, name: str, settings: tuple[str, ...], file: Path | None) -> int:
-    r"""Look for leakage, contradictions, shifts and shortcuts in the dataset NAME.
+    """Look for leakage, contradictions, shifts and shortcuts in the dataset NAME.
 
     What fails makes suites refuse the dataset, unless they say `allow:` with a reason. Exit code 1 if anything fails.
 

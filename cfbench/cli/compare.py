@@ -29,7 +29,7 @@ def compare(
     everything: bool,
     fail_on_regression: bool,
 ) -> int:
-    r"""Set two methods of a run, or two runs of a suite, against each other.
+    """Set two methods of a run, or two runs of a suite, against each other.
 
     A and B are rows of a table (as the leaderboard calls them: "dae / flip", or dae-flip for short), or the folders of
     two runs of one suite, A the accepted one and B the later one.

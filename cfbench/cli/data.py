@@ -66,7 +66,7 @@ def list_(ctx: click.Context) -> None:
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.pass_context
 def fetch(ctx: click.Context, name: str, settings: tuple[str, ...]) -> None:
-    r"""Fetch the files of a dataset (NAME) or of everything that a suite (a YAML file) needs.
+    """Fetch the files of a dataset (NAME) or of everything that a suite (a YAML file) needs.
 
     \b
       cfbench data fetch retinamnist size=128
@@ -88,7 +88,7 @@ def fetch(ctx: click.Context, name: str, settings: tuple[str, ...]) -> None:
 @click.option("--again", is_flag=True, help="Read the files again, though they have been prepared.")
 @click.pass_context
 def check(ctx: click.Context, name: str, settings: tuple[str, ...], *, again: bool) -> int:
-    r"""Read every case of a dataset: files, shapes, values, patients across splits; count cases and labels.
+    """Read every case of a dataset: files, shapes, values, patients across splits; count cases and labels.
 
     \b
       cfbench data check retinamnist root=/data/medmnist

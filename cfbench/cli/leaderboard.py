@@ -47,7 +47,7 @@ def build(
     verified: tuple[Path, ...],
     accepted: Path | None,
 ) -> None:
-    r"""Render RUNS (their folders, or bundles that were handed in) as a static site that opens from the disk.
+    """Render RUNS (their folders, or bundles that were handed in) as a static site that opens from the disk.
 
     Without RUNS it takes the newest run of every suite below ./runs. Bundles are checked first. Several runs of one
     suite get a page of their history, which marks what is worse than in the accepted run.
@@ -74,7 +74,7 @@ def build(
 @click.option("--format", "form", type=click.Choice(list(_FORMATS)), default="markdown", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; without it, the terminal.")
 def export(runs: tuple[Path, ...], form: str, out: Path | None) -> None:
-    r"""Write the tables of RUNS for a paper, a spreadsheet or another program.
+    """Write the tables of RUNS for a paper, a spreadsheet or another program.
 
     \b
       cfbench leaderboard export runs/vcf/0123456789ab --format latex --out vcf.tex
@@ -94,7 +94,7 @@ def export(runs: tuple[Path, ...], form: str, out: Path | None) -> None:
 @leaderboard.command()
 @click.argument("run", type=_FOLDER)
 def accept(run: Path) -> None:
-    r"""Say that the numbers of RUN (its folder) are right: later runs of the suite are held against them.
+    """Say that the numbers of RUN (its folder) are right: later runs of the suite are held against them.
 
     \b
       cfbench leaderboard accept nights/monday/vcf/0123456789ab

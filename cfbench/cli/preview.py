@@ -54,7 +54,7 @@ def preview(
     count: int,
     side: int,
 ) -> int:
-    r"""Draw a contact sheet of the dataset NAME: a line per class, masks outlined, the middle slice of volumes.
+    """Draw a contact sheet of the dataset NAME: a line per class, masks outlined, the middle slice of volumes.
 
     The sheet shows the dataset's images as they are: keep those of gated sets to yourself.
 

@@ -39,7 +39,7 @@ def run(
     options: tuple[str, ...],
     device: str,
 ) -> int:
-    r"""Run a SUITE and show its tables.
+    """Run a SUITE and show its tables.
 
     Everything that is done is kept: the same command resumes a run that was stopped and re-uses what is there. Any
     setting can be changed behind the suite, such as:

@@ -35,7 +35,7 @@ def score(
     options: tuple[str, ...],
     device: str,
 ) -> int:
-    r"""Measure METRICS on what a RUN (its folder) has stored, without generating anything again.
+    """Measure METRICS on what a RUN (its folder) has stored, without generating anything again.
 
     \b
       cfbench score runs/vcf/0123456789ab ms-ssim-3scale outside-change

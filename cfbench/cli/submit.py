@@ -31,7 +31,7 @@ _PARTS = {
 )
 @click.pass_context
 def submit(ctx: click.Context, run: Path, out: Path | None) -> None:
-    r"""Write the bundle of a finished RUN (its folder), for others to check and to show.
+    """Write the bundle of a finished RUN (its folder), for others to check and to show.
 
     It holds no images. Cases and patients of datasets that must not be redistributed get pseudonyms, and absolute
     paths and host names are left out (docs/submission.md).

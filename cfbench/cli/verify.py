@@ -49,7 +49,7 @@ def verify(
     device: str,
     out: Path,
 ) -> int:
-    r"""Check a BUNDLE of `cfbench submit`; the verdict goes to `verified.json`.
+    """Check a BUNDLE of `cfbench submit`; the verdict goes to `verified.json`.
 
     Digests and form first, then every mean, interval and rank from the per-case scores. With --rerun, cases are drawn
     and made again. Settings behind it name data on this machine. Exit codes: 0 no fault, 1 a fault, 2 no bundle.

@@ -46,7 +46,7 @@ def metrics(
     options: tuple[str, ...],
     device: str,
 ) -> int:
-    r"""Run metrics (all that are installed, or those named) on sentinels and on the truth, over every phantom.
+    """Run metrics (all that are installed, or those named) on sentinels and on the truth, over every phantom.
 
     A validity, realism or localisation metric must not prefer a sentinel to the truth (a tie is no preference). One
     that does is barred: its numbers are shown in every table, and not ranked. The verdicts are kept on this machine.
