@@ -82,5 +82,6 @@ def _collect(table: Table, reasons: dict[str, list[str]]) -> None:
             for one in cell.unbeaten[:1]:
                 where = f"{plain(row.label)}, {column.metric}"
                 reasons.setdefault(f"{one.verdict}, a control (paired test over the same patients)", []).append(where)
-            for why in () if cell.published else (w for w in cell.unranked if not w.startswith("a sentinel")):
+            sentinel = any(why.startswith("a sentinel") for why in cell.unranked)  # never ranked: no reason is news
+            for why in () if cell.published or sentinel else cell.unranked:
                 reasons.setdefault(why, []).append(f"not ranked: {plain(row.label)}, {column.metric}")

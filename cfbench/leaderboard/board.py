@@ -154,13 +154,22 @@ def _kind(run: Run, attribution: str, cells: Sequence[Cell]) -> Kind:
 
 
 def _heads(run: Run, columns: Sequence[Column], groups: Sequence[str], lines: Sequence[Line]) -> list[Head]:
-    shown = _key_columns(columns, groups, lines)
-    heads = []
-    for i, (column, group) in enumerate(zip(columns, groups, strict=True)):
-        about = section(run.metrics, column.metric)
-        unit, barred = (str(about.get(name) or "") for name in ("unit", "barred"))
-        heads.append(Head(column=column, group=group, unit=unit, key=i in shown, barred=barred))
-    return heads
+    about = [section(run.metrics, column.metric) for column in columns]
+    units, barred = ([str(each.get(name) or "") for each in about] for name in ("unit", "barred"))
+    shown = _key_columns(columns, groups, lines) | _first_barred(barred, groups, lines)
+    return [
+        Head(column=column, group=groups[i], unit=units[i], key=i in shown, barred=barred[i])
+        for i, column in enumerate(columns)
+    ]
+
+
+def _first_barred(barred: Sequence[str], groups: Sequence[str], lines: Sequence[Line]) -> set[int]:
+    """Return where each group has its first barred metric: who looks for it finds it, and why it has no ranks."""
+    first: dict[str, int] = {}
+    for i, group in enumerate(groups):
+        if barred[i] and any(line.cells[i].value is not None for line in lines):
+            first.setdefault(group, i)
+    return set(first.values())
 
 
 def _key_columns(columns: Sequence[Column], groups: Sequence[str], lines: Sequence[Line]) -> set[int]:

@@ -376,3 +376,19 @@ def test_importing_the_leaderboard_is_light():
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == ""
+
+
+def test_a_barred_metric_is_shown_at_first_beside_the_ranked_ones(run):
+    names = ("flip", "flip-explained", "measurement-error", "truth-error", "l1")
+    why = "flip failed its own test"
+    barred = {name: {"tested": True, "barred": why} for name in names[:2]}
+    records = [record(n, "counterfactual", unranked=(why,) if n in barred else (), key=n) for n in names]
+    folder = run(records, {"suite": "vcf", "metrics": barred})
+    group = {"dataset": "vertebra", "task": "fracture", "view": "counterfactual", "reasons": {}}
+    ranks = [{**group, "metric": n, "tiers": {"dae / reflect": 1}} for n in names if n not in barred]
+    (folder / "ranks.json").write_text(json.dumps(ranks), encoding="utf-8")
+    (board,) = make_boards(next(read_runs([folder])))
+    shown = [head.column.metric for head in board.heads if head.key and head.group == "Counterfactuals"]
+    assert len(shown) == 3
+    assert shown[0] == "flip"
+    assert not {"flip-explained"} & set(shown)
