@@ -24,11 +24,10 @@ def audit(ctx: click.Context, name: str, settings: tuple[str, ...], file: Path |
       cfbench audit vertebra-phantom
       cfbench audit retinamnist root=/data/medmnist size=28
     """
-    from rich.console import Console
-
     from cfbench.audit import audit_dataset
+    from cfbench.cli.console import make_console
 
-    console = Console()
+    console = make_console()
     dataset, info = build_dataset(registry_of(ctx), name, settings)
     with bar("auditing") as progress:
         report = audit_dataset(dataset, info, name, progress)

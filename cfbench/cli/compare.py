@@ -56,8 +56,7 @@ def compare(
 
 
 def _methods(a: str, b: str, folder: Path | None, metrics: Sequence[str], cases: int) -> None:
-    from rich.console import Console
-
+    from cfbench.cli.console import make_console
     from cfbench.compare.pairs import corrected
     from cfbench.leaderboard.board import make_boards
     from cfbench.leaderboard.runs import read_runs
@@ -67,7 +66,7 @@ def _methods(a: str, b: str, folder: Path | None, metrics: Sequence[str], cases:
     boards = make_boards(run)
     _check_names((a, b), boards)
     _check_metrics(metrics, {head.column.metric for board in boards for head in board.heads})
-    console = Console()
+    console = make_console()
     shown = 0
     for board in boards:
         first, second = (_row(name, board) for name in (a, b))
@@ -178,8 +177,7 @@ def _print_cases(found: Sequence[Any], most: int, console: Any) -> None:
 
 
 def _runs(before: Path, after: Path, metrics: Sequence[str], *, everything: bool, strict: bool) -> int:
-    from rich.console import Console
-
+    from cfbench.cli.console import make_console
     from cfbench.compare.changes import changes
     from cfbench.leaderboard.runs import read_runs
 
@@ -189,7 +187,7 @@ def _runs(before: Path, after: Path, metrics: Sequence[str], *, everything: bool
     found = changes(old, new)
     _check_metrics(metrics, {change.place[3] for change in found})
     wanted = [change for change in found if not metrics or change.place[3] in metrics]
-    console = Console()
+    console = make_console()
     _print_changes(wanted, (before, after), console, everything=everything)
     regressions = sum(change.regression for change in wanted)
     return 1 if strict and regressions else 0

@@ -1,7 +1,5 @@
 """What a person sees while steps run: bars with time left on a terminal, plain lines with a clock elsewhere."""
 
-import os
-import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -12,11 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from cfbench.execute.estimate import Estimate, duration
 from cfbench.plan import Step
-
-
-def console_for_tables() -> Console:
-    """Return a console as wide as the terminal; where there is none (a log), 160 columns unless COLUMNS says more."""
-    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 
 
 class Bars:

@@ -115,11 +115,10 @@ def newest(runs: Path) -> Sequence[Path]:
 
 
 def _print(runs: Sequence[Path]) -> None:
-    from rich.console import Console
-
+    from cfbench.cli.console import make_console
     from cfbench.cli.tables import print_tables
     from cfbench.leaderboard.ranks import read_ranks
     from cfbench.records import read_records
 
     for run in runs:
-        print_tables(read_records(run / "records.jsonl"), read_ranks(run), Console())
+        print_tables(read_records(run / "records.jsonl"), read_ranks(run), make_console())

@@ -84,7 +84,8 @@ def execute(
     tables: bool = True,
 ) -> int:
     """Run a plan, tell the watchers, render the leaderboard, print the tables (if wanted); return the exit code."""
-    from cfbench.cli.display import console_for_tables, make_display
+    from cfbench.cli.console import make_console
+    from cfbench.cli.display import make_display
     from cfbench.cli.tables import print_tables
     from cfbench.execute import Runner
     from cfbench.execute.loads import shared_modules
@@ -93,7 +94,7 @@ def execute(
     from cfbench.places import store_folder
     from cfbench.store import Store
 
-    console = console_for_tables()
+    console = make_console()
 
     def report(text: str) -> None:
         console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)

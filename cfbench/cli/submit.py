@@ -61,11 +61,12 @@ def submit(ctx: click.Context, run: Path, out: Path | None) -> None:
 def _show(draft: "Draft", suite: str, path: Path, size: int, digest: str) -> None:
     """Print what is in a bundle, and what comes next."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    from cfbench.cli.console import make_console
+
+    console = make_console()
     table = Table(title=Text(f"{path}  ({size / 1024:,.0f} KiB)"), title_justify="left", box=box.SIMPLE_HEAD)
     for head in ("part", "KiB", "what it is"):
         table.add_column(head, justify="right" if head == "KiB" else "left")

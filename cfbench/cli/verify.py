@@ -130,13 +130,13 @@ def _rerun(bundle: "Bundle", plan: "Plan", registry: "Registry", wishes: dict[st
 def _show(verdict: "Verdict", out: Path) -> None:
     """Print the checks, the badges of the rows, and the verdict. Every text may be a stranger's."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from cfbench.cli.console import make_console
     from cfbench.leaderboard.text import plain
 
-    console = Console()
+    console = make_console()
     table = Table(box=box.SIMPLE_HEAD)
     for head in ("check", "", "what came of it"):
         table.add_column(head)

@@ -105,7 +105,7 @@ def _print(rows: list[tuple[str, str, str, str, str]]) -> None:
     from rich import box
     from rich.table import Table
 
-    from cfbench.cli.display import console_for_tables
+    from cfbench.cli.console import make_console
 
     shown = Table(title="Which metrics may be trusted in their role", title_justify="left", box=box.SIMPLE_HEAD)
     shown.add_column("metric", no_wrap=True)
@@ -113,4 +113,4 @@ def _print(rows: list[tuple[str, str, str, str, str]]) -> None:
         shown.add_column(name, overflow="fold")
     for row in rows:
         shown.add_row(*row, style="red" if row[2] == "barred" else None)
-    console_for_tables().print(shown)
+    make_console().print(shown)
