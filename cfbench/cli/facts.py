@@ -36,7 +36,7 @@ STAGES: Mapping[str, str] = {
 _PACKAGES = ("torch", "numpy", "scikit-learn")
 
 
-def run_facts(plan: Plan, registry: Registry, device: str, started: float, code: int) -> dict[str, Any]:
+def run_facts(plan: Plan, registry: Registry, store: Store, device: str, started: float, code: int) -> dict[str, Any]:
     """Return what `run.json` says about a run."""
     clock = "%Y-%m-%dT%H:%M:%SZ"
     offers = [offer for of_kind in registry.offers.values() for offer in of_kind.values()]
@@ -59,6 +59,7 @@ def run_facts(plan: Plan, registry: Registry, device: str, started: float, code:
         "datasets": _datasets(plan),
         "components": _components(plan),
         "metrics": _metrics(plan, registry),
+        "classifiers": list(_classifiers(plan, store)),
         "started": time.strftime(clock, time.gmtime(started)),
         "finished": time.strftime(clock, time.gmtime()),
         "seconds": round(time.time() - started, 1),
@@ -102,6 +103,14 @@ def _component(component: Component) -> dict[str, Any]:
         "files": {asset.name: asset.checksum for asset in spec.assets},
         **sentinel,
     }
+
+
+def _classifiers(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
+    """Yield how well each judge, control and explained classifier does on the real test cases."""
+    for (dataset, task, role, name), key in plan.assessed.items():
+        if store.has(key):
+            report = json.loads((store.folder(key) / "classifier.json").read_text(encoding="utf-8"))
+            yield {"dataset": dataset, "task": task, "role": role, "name": name, **report}
 
 
 def _metrics(plan: Plan, registry: Registry) -> dict[str, Any]:

@@ -86,10 +86,11 @@ def execute(
     """Run a plan, tell the watchers, render the leaderboard, print the tables (if wanted); return the exit code."""
     from cfbench.cli.console import make_console
     from cfbench.cli.display import make_display
-    from cfbench.cli.tables import print_tables
+    from cfbench.cli.tables import print_classifiers, print_tables
     from cfbench.execute import Runner
     from cfbench.execute.loads import shared_modules
     from cfbench.execute.stale import stale_plugins
+    from cfbench.leaderboard.classifiers import classifiers_of
     from cfbench.leaderboard.ranks import read_ranks
     from cfbench.places import store_folder
     from cfbench.store import Store
@@ -124,9 +125,11 @@ def execute(
         report(f"the audit of {warning}")
     if not kept:  # a plan of a few more metrics does not know what the others stand on
         folder.write_costs(row_costs(plan, store))
-    folder.write_run(run_facts(plan, registry, device, started, 1 if failed else 0))
+    facts = run_facts(plan, registry, store, device, started, 1 if failed else 0)
+    folder.write_run(facts)
     if tables:
         print_tables(outcome.records, read_ranks(folder.path), console)
+        print_classifiers(classifiers_of(facts), console)
     registry.notify("cfbench_run_finished", report, records=outcome.records, folder=folder.path)
     _closing(outcome, failed, folder.path, time.time() - started, console)
     return 1 if failed else 0

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from cfbench.leaderboard.cells import MARKS, Cell
+from cfbench.leaderboard.classifiers import Classifier, remarks
 from cfbench.leaderboard.ranks import Ranks
 from cfbench.leaderboard.table import Table, tables
 from cfbench.leaderboard.text import number, plain
@@ -31,6 +32,24 @@ def print_tables(records: Sequence[Record], ranks: Ranks, console: Console) -> N
         more = f" and {len(where) - 1} more" if len(where) > 1 else ""
         console.print(f"[bold]{escape(where[0])}{more}:[/] ", end="", soft_wrap=True)
         console.print(plain(reason), markup=False, highlight=False, soft_wrap=True)
+
+
+def print_classifiers(found: Sequence[Classifier], console: Console) -> None:
+    """Print how well the judges do on real cases, and a sentence for each whose votes say nothing."""
+    if not found:
+        return
+    rich = RichTable(title="What the judges are worth", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for name in ("dataset / task", "classifier", "role"):
+        rich.add_column(name)
+    for name in ("cases", "AUC", "balanced accuracy", "exact grade", "calibration error", "grade error"):
+        rich.add_column(name, justify="right")
+    for c in found:
+        auc = f"[{'red' if c.blind else 'bold'}]{c.auc}[/] [dim]{escape(c.interval)}[/]"
+        shares = (c.balanced_accuracy, c.accuracy, c.calibration_error, c.grade_error)
+        rich.add_row(escape(c.where), escape(c.name), c.role, c.cases, auc, *shares)
+    console.print(rich)
+    for remark in remarks(found):
+        console.print(f"warning: {remark}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _chunks(table: Table, width: int) -> Iterator[Sequence[int]]:

@@ -7,6 +7,7 @@ from typing import Any
 from cfbench.leaderboard import cases
 from cfbench.leaderboard.board import Board, make_boards
 from cfbench.leaderboard.chooser import chooser
+from cfbench.leaderboard.classifiers import classifiers_of
 from cfbench.leaderboard.environment import unique
 from cfbench.leaderboard.gallery import Case
 from cfbench.leaderboard.history import History, history_page
@@ -158,13 +159,14 @@ def _suite(place: Place, metrics: Mapping[str, str]) -> Context:
         "counts": counts(place.run.records),
         "digest": records_digest(place.run.records),
         "facts": facts_of(place.run),
+        "classifiers": classifiers_of(place.run.about),
         "exports": f"results-{place.run.slug}",
     }
 
 
 def facts_of(run: Run) -> list[tuple[str, object]]:
     """Return what is known of a run but not said elsewhere on its pages."""
-    elsewhere = {"title", "description", "components", "metrics"}
+    elsewhere = {"title", "description", "components", "metrics", "classifiers"}
     told = {key: value for key, value in run.about.items() if key not in elsewhere}
     flat = {k: v for k, v in flat_params(told).items() if ".params." not in k and v not in (None, "", [], {})}
     return list(flat.items())[:_MOST_FACTS]

@@ -35,6 +35,7 @@ def make_plan(suite: Suite, unavailable: rules.Unavailable) -> Plan:
     measurements: list[Measurement] = []
     galleries: dict[Cell, str] = {}
     figures: dict[tuple[Cell, str, str], str] = {}
+    assessed: dict[tuple[str, str, str, str], str] = {}
     for name, dataset in suite.datasets.items():
         graph = Graph(suite, dataset, info[name], steps)
         audits |= {name: graph.audit} if graph.audit else {}
@@ -43,6 +44,8 @@ def make_plan(suite: Suite, unavailable: rules.Unavailable) -> Plan:
             if not row.why_not and suite.gallery and info[name].images:
                 galleries |= _gallery(graph, row)
             figures |= _figures(graph, row)
+        for task in (task for task in suite.tasks.values() if not rules.why_not_task(task, name, info[name])):
+            assessed |= {(name, task.name, *who): key for who, key in graph.assess(task).items()}
         ranks |= plan_ranks(graph, measurements)
     measurements += _published(suite)
     keys = {m.key for m in measurements if m.key} | set(galleries.values()) | set(figures.values())
@@ -50,12 +53,13 @@ def make_plan(suite: Suite, unavailable: rules.Unavailable) -> Plan:
     return Plan(
         suite=suite,
         info=info,
-        steps=_needed(steps, keys | set(audits.values()) | set(ranks.values())),
+        steps=_needed(steps, keys | set(audits.values()) | set(ranks.values()) | set(assessed.values())),
         measurements=tuple(measurements),
         galleries=galleries,
         figures=figures,
         audits=audits,
         ranks=ranks,
+        assessed=assessed,
         assets=_assets(suite, info, measurements),
         remarks=tuple(_remarks(suite, measurements)),
     )

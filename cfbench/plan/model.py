@@ -65,6 +65,8 @@ class Plan:
     figures: Mapping[tuple[Cell, str, str], str] = field(default_factory=dict)
     #: Rank steps, by (dataset, task, view, metric).
     ranks: Mapping[tuple[str, str | None, str, str], str] = field(default_factory=dict)
+    #: Steps that say what a classifier is worth, by (dataset, task, role, classifier).
+    assessed: Mapping[tuple[str, str, str, str], str] = field(default_factory=dict)
     #: Audit steps, by dataset: a dataset that fails its audit has no numbers.
     audits: Mapping[str, str] = field(default_factory=dict)
     #: Files that the planned numbers need, wherever they are.
@@ -85,5 +87,6 @@ class Plan:
             + list(self.pictures)
             + list(self.audits.values())
             + list(self.ranks.values())
+            + list(self.assessed.values())
         )
         return tuple(dict.fromkeys(keys))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from cfbench.steps import audit, codes, explain, figure, fits, gallery, judge, measure, prepare, rank, reference
+from cfbench.steps import assess, audit, codes, explain, figure, fits, gallery, judge, measure, prepare, rank, reference
 from cfbench.steps.work import Work
 
 #: Kind of step to the function that does it.
@@ -22,6 +22,7 @@ STEPS: Mapping[str, Callable[[Work], None]] = {
     "cycle": explain.cycle,
     "perturbed": explain.perturbed,
     "judge": judge.judge,
+    "assess": assess.assess,
     "reference": reference.reference,
     "measure": measure.measure,
     "rank": rank.rank,

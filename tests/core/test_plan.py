@@ -82,7 +82,7 @@ def test_what_cannot_be_had_is_a_sentence(tmp_path, registry):
     assert any("needs a judge" in reason for reason in reasons(plan))
     plan = plan_of(tmp_path, registry, "metrics=[lpips-resized]", unavailable=lambda a: f"no {a.name} here")
     assert any("no alexnet" in reason for reason in reasons(plan))
-    assert not plan.wanted or all(plan.steps[key].kind == "gallery" for key in plan.wanted)
+    assert not plan.wanted or all(plan.steps[key].kind in ("gallery", "assess") for key in plan.wanted)
     plan = plan_of(tmp_path, registry, "cross.exclude=[{generator: pca, attribution: sweep}]")
     assert "left out by the suite (cross.exclude)" in reasons(plan)
 
