@@ -18,7 +18,7 @@ from cfbench.store import Store
 from cfbench.suite import suite_from_config
 
 #: Steps that look at stored images but make none.
-_CHEAP = {"measure", "reference", "judge", "fit_judge", "fit_explained", "gallery", "audit", "rank"}
+_CHEAP = {"measure", "reference", "judge", "fit_judge", "fit_explained", "gallery", "assess", "audit", "rank"}
 
 
 @click.command()
@@ -57,7 +57,8 @@ def _stored_only(plan: Plan, store: Store) -> Plan:
         raise SuiteError("nothing of this run is in the store any more; run its suite again")
     checked = tuple(_checked(m, plan, missing, store) for m in plan.measurements)
     ranks = {group: key for group, key in plan.ranks.items() if not _first_missing(key, plan, missing, store)}
-    return replace(plan, measurements=checked, galleries={}, figures={}, ranks=ranks)
+    assessed = {who: key for who, key in plan.assessed.items() if not _first_missing(key, plan, missing, store)}
+    return replace(plan, measurements=checked, galleries={}, figures={}, ranks=ranks, assessed=assessed)
 
 
 def _checked(measurement: Measurement, plan: Plan, missing: Mapping[str, str], store: Store) -> Measurement:

@@ -64,10 +64,12 @@ class RunFolder:
             write_atomically(self.records, "".join(record.to_json() + "\n" for record in records))
 
     def write_run(self, facts: Mapping[str, Any]) -> None:
-        """Replace `run.json`; what it says of metrics that are not measured anew stays."""
+        """Replace `run.json`; what it says of metrics and classifiers that are not looked at anew stays."""
         path, told = self.path / "run.json", dict(facts)
         with suppress(OSError, ValueError, KeyError, TypeError):
-            told["metrics"] = {**json.loads(path.read_text(encoding="utf-8"))["metrics"], **facts["metrics"]}
+            before = json.loads(path.read_text(encoding="utf-8"))
+            told["metrics"] = {**before["metrics"], **facts["metrics"]}
+            told["classifiers"] = _joined(before["classifiers"], facts["classifiers"])
         with self._writing():
             write_atomically(path, json.dumps(told, indent=1, sort_keys=True))
 
@@ -178,3 +180,9 @@ class RunFolder:
 def _in_store(artifact: Artifact) -> str:
     """Return an artifact's folder, relative to its store."""
     return "/".join(artifact.folder.parts[-3:])
+
+
+def _joined(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return what is said of classifiers, the newer where both speak of the same."""
+    named = {tuple(item[name] for name in ("dataset", "task", "role", "name")): item for item in (*before, *now)}
+    return list(named.values())

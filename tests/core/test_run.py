@@ -85,6 +85,18 @@ def test_the_numbers_tell_planted_truth(finished):
     assert (kid["sample"].n, kid["sample"].unit) == (40, "image")
 
 
+def test_a_run_says_what_its_judge_is_worth(finished):
+    where, _, done = finished
+    (judge,) = json.loads((run_folder(where) / "run.json").read_text(encoding="utf-8"))["classifiers"]
+    assert (judge["dataset"], judge["task"], judge["role"], judge["name"]) == ("bones", "fracture", "judge", "cnn")
+    assert judge["patients"] <= judge["cases"] < 40, "cases of the grade that takes no part in fits are left out"
+    assert judge["low"] <= judge["auc"] <= judge["high"]
+    assert 0 <= judge["calibration_error"] <= 1
+    assert "What the judges are worth" in done.stdout
+    page = (run_folder(where) / "leaderboard" / "index.html").read_text(encoding="utf-8")
+    assert "What the judges are worth" in page
+
+
 def test_counterfactuals_are_held_against_real_images_of_the_grades_that_were_asked_for(finished):
     found = [r for r in read_records(run_folder(finished[0]) / "records.jsonl") if r.metric == "kid-judge"]
     told = {(r.cell.attribution, r.view) for r in found if any("weighted to the grades" in note for note in r.notes)}
@@ -115,9 +127,10 @@ def test_plan_shows_what_is_done_and_what_a_change_would_cost(finished):
 def test_score_adds_a_metric_without_generating(finished):
     where, home, _ = finished
     folder = run_folder(where)
-    before = len(read_records(folder / "records.jsonl"))
+    before, told = len(read_records(folder / "records.jsonl")), json.loads((folder / "run.json").read_text())
     done = cfbench(*GO, "score", folder, "outside-change", cwd=where, CFBENCH_HOME=home)
     assert done.returncode == 0, done.stderr
+    assert json.loads((folder / "run.json").read_text())["classifiers"] == told["classifiers"], "they stay"
     records = read_records(folder / "records.jsonl")
     assert len(records) > before
     assert by(records, "outside-change", "truth").value == 0

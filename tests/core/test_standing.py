@@ -115,7 +115,7 @@ def run(tmp_path_factory):
 def test_a_judge_with_the_weights_of_what_it_judges_is_circular(run):
     records, _, _ = run
     assert any("circular" in why for why in records["brighten", "flip"].unranked)
-    assert records["truth", "flip"].unranked == ()
+    assert not any("circular" in why for why in records["truth", "flip"].unranked)
 
 
 def test_a_metric_that_failed_its_own_test_is_shown_and_not_ranked(run):

@@ -46,7 +46,14 @@ def served(tmp_path_factory):
     folder = make_run(tmp_path_factory.mktemp("served") / "runs" / "own" / "3fa9", records(1))
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     ui = [sys.executable, "-m", "cfbench", "mlflow", "ui", str(folder), "--port", "0", "--no-browser"]
-    with subprocess.Popen(ui, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        ui,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # A shell's background job ignores Ctrl-C, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads run here
+    ) as process:
         try:
             said = ""
             while "MLflow: " not in said:
@@ -56,7 +63,11 @@ def served(tmp_path_factory):
             yield base, f"#{page}"
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(timeout=30)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()  # else leaving this block would wait for it for ever
+                raise
     assert process.returncode == 0
     with socket.socket() as probe:  # no server is left behind
         assert probe.connect_ex(("127.0.0.1", int(base.rpartition(":")[2]))) != 0
