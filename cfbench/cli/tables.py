@@ -9,7 +9,7 @@ from rich.table import Table as RichTable
 
 from cfbench.leaderboard.cells import MARKS, Cell
 from cfbench.leaderboard.classifiers import Classifier, remarks
-from cfbench.leaderboard.ranks import Ranks
+from cfbench.leaderboard.ranks import SENTINEL, Ranks
 from cfbench.leaderboard.table import Table, tables
 from cfbench.leaderboard.text import number, plain
 from cfbench.records import Record
@@ -101,6 +101,7 @@ def _collect(table: Table, reasons: dict[str, list[str]]) -> None:
             for one in cell.unbeaten[:1]:
                 where = f"{plain(row.label)}, {column.metric}"
                 reasons.setdefault(f"{one.verdict}, a control (paired test over the same patients)", []).append(where)
-            sentinel = any(why.startswith("a sentinel") for why in cell.unranked)  # never ranked: no reason is news
+            # A sentinel is never ranked: why the metric ranks nobody says nothing of it.
+            sentinel = any(why.startswith(SENTINEL) for why in cell.unranked)
             for why in () if cell.published or sentinel else cell.unranked:
                 reasons.setdefault(why, []).append(f"not ranked: {plain(row.label)}, {column.metric}")

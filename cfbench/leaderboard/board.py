@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from cfbench.leaderboard.cells import ABSENT, Cell
 from cfbench.leaderboard.left_out import ByReason, by_reason, metric_names, skipped_because, unmeasured
+from cfbench.leaderboard.ranks import SENTINEL
 from cfbench.leaderboard.runs import Run, section
 from cfbench.leaderboard.table import GROUPS, Column, Grid, column_order, group_of, make_column, make_grid
 from cfbench.leaderboard.text import decimals
@@ -149,7 +150,7 @@ def _kind(run: Run, attribution: str, cells: Sequence[Cell]) -> Kind:
     if any(cell.published for cell in cells):
         return "published"
     known = section(run.about, "components", "attributions", attribution).get("sentinel") is True
-    told = any(why.startswith("a sentinel") for cell in cells if not cell.inherited for why in cell.unranked)
+    told = any(why.startswith(SENTINEL) for cell in cells if not cell.inherited for why in cell.unranked)
     return "sentinel" if known or told else "method"
 
 

@@ -8,6 +8,7 @@ from markupsafe import Markup, escape
 
 from cfbench.leaderboard.board import Board
 from cfbench.leaderboard.cells import MARKS, Cell
+from cfbench.leaderboard.ranks import SENTINEL
 from cfbench.leaderboard.table import Column
 from cfbench.leaderboard.text import number, plain
 
@@ -81,7 +82,7 @@ def told_of(cell: Cell, common: Iterable[str] = ()) -> list[str]:
         return [f"published: {cell.published}", *cell.notes]
     told = [cell.reason] if cell.reason and cell.status != "absent" else []
     told += [note for note in cell.notes if note not in common]
-    return told + [f"not ranked: {why}" for why in cell.unranked if not why.startswith("a sentinel")]
+    return told + [f"not ranked: {why}" for why in cell.unranked if not why.startswith(SENTINEL)]
 
 
 def cell_markup(cell: Cell, frame: Frame, notes: Notes, common: Iterable[str] = ()) -> Markup:
@@ -118,7 +119,7 @@ def as_printed(value: float) -> str:
 
 
 def _pale(cell: Cell) -> bool:
-    return bool(cell.unranked) and not cell.published and not cell.unranked[0].startswith("a sentinel")
+    return bool(cell.unranked) and not cell.published and not cell.unranked[0].startswith(SENTINEL)
 
 
 def _tag(cell: Cell) -> str:

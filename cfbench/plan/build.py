@@ -6,6 +6,7 @@ from typing import Any
 
 from cfbench.errors import CfbenchError
 from cfbench.plan import rules
+from cfbench.plan.assessed import plan_assessed
 from cfbench.plan.graph import Graph
 from cfbench.plan.model import Measurement, Plan, Step
 from cfbench.plan.ranks import Group, plan_ranks
@@ -44,8 +45,8 @@ def make_plan(suite: Suite, unavailable: rules.Unavailable) -> Plan:
             if not row.why_not and suite.gallery and info[name].images:
                 galleries |= _gallery(graph, row)
             figures |= _figures(graph, row)
-        for task in (task for task in suite.tasks.values() if not rules.why_not_task(task, name, info[name])):
-            assessed |= {(name, task.name, *who): key for who, key in graph.assess(task).items()}
+        asked = [task for task in suite.tasks.values() if not rules.why_not_task(task, name, info[name])]
+        assessed |= plan_assessed(graph, asked)
         ranks |= plan_ranks(graph, measurements)
     measurements += _published(suite)
     keys = {m.key for m in measurements if m.key} | set(galleries.values()) | set(figures.values())

@@ -125,18 +125,10 @@ class Graph:
         assert self.suite.explains  # noqa: S101 - only planned where the suite names one
         return self._look(self.suite.explains, self.fit_explained(task), "the explained classifier", task, images)
 
-    def assess(self, task: Task) -> dict[tuple[str, str], str]:
-        """Ask how well the classifiers that somebody needs do on the real test cases: (role, name) to step."""
-        classifiers = [("control" if j.spec.control else "judge", j) for j in self.suite.judges.values()]  # type: ignore[attr-defined]
-        classifiers += [("explained", self.suite.explains)] if self.suite.explains else []
-        needed, found = set(self.steps), {}
-        for role, one in classifiers:
-            look = self.explained(task, None) if role == "explained" else self.judge(one, task, None)
-            if look in needed:
-                payload = {"task": _json(task), "seed": 0, **self._selection("test")}
-                label = f"how good {one.name} ({role}) is for {task.name} on {self.dataset.name}"
-                found[role, one.name] = self._add("assess", label, payload, {"looked": look}, group="assess")
-        return found
+    def assess(self, look: str, task: Task) -> str:
+        """Say how good the classifier is that has looked at the real test cases."""
+        payload = {"task": _json(task), "seed": 0, **self._selection("test")}
+        return self._add("assess", f"how good: {self.steps[look].label}", payload, {"looked": look}, group="assess")
 
     def reference(self, metric: Component, task: Task | None) -> str:
         """Keep what a set metric needs of the real test cases."""

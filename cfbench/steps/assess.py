@@ -1,5 +1,6 @@
 """The step that asks how well a classifier does on the real test cases: what its votes are worth."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,31 +19,49 @@ _BINS = 15
 
 
 def assess(work: Work) -> None:
-    """Store `classifier.json`: AUC with interval, accuracy and calibration error on real cases; None = undefined."""
+    """Store `classifier.json`: AUC with interval, accuracy and calibration error on real cases."""
     cases, looked, task = work.test, work.tensors("looked"), work.known_task
-    grade = cases.labels[task.label].double()
-    kept = [i for i, value in enumerate(grade.tolist()) if value in task.grades and value not in task.exclude]
-    patients = [cases.patients[i] for i in kept]
-    report: dict[str, Any] = {"cases": len(kept), "patients": len(set(patients))}
-    if kept:
-        report |= _report(looked["proba"][kept].double(), looked["grade"][kept].double(), grade[kept], task, patients)
-    work.save_json("classifier.json", report)
+    found = report(looked["proba"], looked["grade"], cases.labels[task.label], cases.patients, task)
+    work.save_json("classifier.json", found)
 
 
-def _report(
-    proba: Float[Tensor, "n k"], said: Float[Tensor, " n"], grade: Float[Tensor, " n"], task: Task, patients: list[str]
+def report(
+    proba: Float[Tensor, "n k"],
+    said: Float[Tensor, " n"],
+    grade: Float[Tensor, " n"],
+    patients: Sequence[str],
+    task: Task,
+) -> dict[str, Any]:
+    """Return how well probabilities over the task's grades, and the grades that a classifier says, meet the true ones.
+
+    Cases whose grade is unknown, or takes no part in the task's fits, are left out. None where a number is undefined.
+    """
+    taking_part = torch.tensor([value for value in task.grades if value not in task.exclude]).to(grade)
+    kept = torch.isin(grade, taking_part).nonzero().flatten()
+    people = [patients[i] for i in kept.tolist()]
+    counts = {"cases": len(people), "patients": len(set(people))}
+    return counts | _shares(proba[kept].double(), said[kept].double(), grade[kept], people, task)
+
+
+def _shares(
+    proba: Float[Tensor, "n k"], said: Float[Tensor, " n"], grade: Float[Tensor, " n"], patients: list[str], task: Task
 ) -> dict[str, float | None]:
+    if not patients:
+        return {}
     scale = torch.tensor(task.grades, dtype=grade.dtype)
     of_positive = torch.isin(scale, torch.tensor(task.positive, dtype=grade.dtype))
     positive = torch.isin(grade, scale[of_positive]).numpy()
     score = proba[:, of_positive].sum(dim=1).numpy()
     right = (scale[proba.argmax(dim=1)] == grade).double()
-    auc, low, high = auc_interval(score, positive, patients)
+    both = positive.any() and not positive.all()
+    auc, low, high = auc_interval(score, positive, patients) if both else (None, None, None)
+    from sklearn.metrics import balanced_accuracy_score  # most steps do without scikit-learn
+
     return {
         "auc": auc,
         "low": low,
         "high": high,
-        "balanced_accuracy": balanced_accuracy(score, positive),
+        "balanced_accuracy": float(balanced_accuracy_score(positive, score > 0.5)) if both else None,
         "accuracy": float(right.mean()),
         "grade_error": float((said - grade).abs().mean()),
         "calibration_error": calibration_error(proba.max(dim=1).values.numpy(), right.numpy()),
@@ -51,13 +70,12 @@ def _report(
 
 def auc_interval(
     score: Float64[np.ndarray, " n"], positive: Bool[np.ndarray, " n"], patients: list[str]
-) -> tuple[float | None, float | None, float | None]:
+) -> tuple[float, float | None, float | None]:
     """Return the area under the ROC curve, ties counted half, and its 95 % percentile interval over patients.
 
-    None where there is one class. Replicates that draw one class alone are left out.
+    Both classes must be there. Replicates that draw one class alone are left out; None if all do. (scikit-learn's
+    takes one row of weights at a time; this is one product of matrices for all replicates.)
     """
-    if positive.all() or not positive.any():
-        return None, None, None
     weights = patient_bootstrap_weights(patients, _REPLICATES, seed=0)
     higher = np.sign(score[positive][:, None] - score[~positive][None, :]) / 2 + 0.5
     pairs = weights[:, positive].sum(axis=1) * weights[:, ~positive].sum(axis=1)
@@ -65,13 +83,6 @@ def auc_interval(
     found = won[pairs > 0] / pairs[pairs > 0]
     low, high = np.quantile(found[1:], (0.025, 0.975)) if len(found) > 1 else (np.nan, np.nan)
     return float(found[0]), _finite(low), _finite(high)
-
-
-def balanced_accuracy(score: Float64[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> float | None:
-    """Return the mean over both classes of the share whose side of 0.5 is right; None where there is one class."""
-    if positive.all() or not positive.any():
-        return None
-    return float(((score[positive] > 0.5).mean() + (score[~positive] <= 0.5).mean()) / 2)
 
 
 def calibration_error(confidence: Float64[np.ndarray, " n"], right: Float64[np.ndarray, " n"]) -> float:

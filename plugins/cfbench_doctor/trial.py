@@ -10,10 +10,10 @@ from cfbench.specs import DatasetInfo
 
 #: What answers flips and sweeps; and what answers with maps. The last of each is the truth.
 ANSWERS = ("identity", "adversarial", "nearest", "blur", "class-mean", "truth")
+MAPS = ("random-map", "edge-map", "truth-map")
 #: Real images of the very grade that the truth is asked for: any other of the class could show more of it, flip more
 #: judges, and so say nothing of the metric.
 SAME_GRADE = ("nearest", "class-mean")
-MAPS = ("random-map", "edge-map", "truth-map")
 #: Sweeps need answers to any grade; an adversarial image is made for a class.
 SWEEPS = ("identity", "blur", "class-mean", "truth")
 JUDGES: Mapping[str, Mapping[str, Any]] = {

@@ -4,12 +4,14 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from cfbench.cli.tables import print_classifiers
 from cfbench.leaderboard.classifiers import classifiers_of, remarks
-from cfbench.steps.assess import auc_interval, balanced_accuracy, calibration_error
+from cfbench.specs import Task
+from cfbench.steps.assess import auc_interval, calibration_error, report
 from cfbench_nets.classify.calibration import calibration_error as of_the_judges
 
 
@@ -21,13 +23,39 @@ def scored():
     return score, positive, [f"p{i // 2}" for i in range(120)]
 
 
-def test_auc_and_balanced_accuracy_are_scikit_learns(scored):
+def assessed(grade, score, patients):
+    """What is said of a classifier that gives these scores to two grades."""
+    task = Task(name="t", label="ill", kind="binary", grades=(0.0, 1.0), positive=(1.0,))
+    proba = torch.from_numpy(np.stack([1 - score, score], axis=1))
+    return report(proba, proba[:, 1], torch.from_numpy(grade), patients, task)
+
+
+def test_a_report_is_scikit_learns_and_leaves_unknown_grades_out(scored):
     score, positive, patients = scored
-    auc, low, high = auc_interval(score, positive, patients)
-    assert auc == pytest.approx(roc_auc_score(positive, score), abs=1e-12)
-    assert balanced_accuracy(score, positive) == pytest.approx(balanced_accuracy_score(positive, score > 0.5))
-    assert low < auc < high
-    assert auc_interval(score, positive, patients) == (auc, low, high)
+    grade = np.append(positive.astype(float), np.nan)
+    found = assessed(grade, np.append(score, 0.5), [*patients, "nobody"])
+    assert (found["cases"], found["patients"]) == (120, 60)
+    assert found["auc"] == pytest.approx(roc_auc_score(positive, score), abs=1e-12)
+    assert found["low"] < found["auc"] < found["high"]
+    assert found["accuracy"] == pytest.approx(np.mean((score > 0.5) == positive))
+    assert found["grade_error"] == pytest.approx(np.abs(score - positive).mean(), abs=1e-6)
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(positive, score > 0.5))
+
+
+def test_one_class_has_no_auc():
+    found = assessed(np.ones(2), np.array([0.2, 0.9]), ["a", "b"])
+    assert (found["auc"], found["low"], found["balanced_accuracy"]) == (None, None, None)
+    assert found["accuracy"] == 0.5
+    assert assessed(np.full(2, np.nan), np.array([0.2, 0.9]), ["a", "b"]) == {"cases": 0, "patients": 0}
+
+
+def test_grades_that_no_binary_fraction_is_are_met_in_single_precision():
+    task = Task(name="t", label="ill", kind="ordinal", grades=(0.1, 0.7), positive=(0.7,))
+    grade = torch.tensor([0.1, 0.7, 0.7])
+    found = report(torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), grade, grade, ("a", "b", "c"), task)
+    assert (found["cases"], found["auc"]) == (3, 1.0)
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["grade_error"] == 0
 
 
 def test_the_interval_is_the_percentiles_of_scikit_learns_auc_over_drawn_patients(scored):
@@ -41,16 +69,7 @@ def test_the_interval_is_the_percentiles_of_scikit_learns_auc_over_drawn_patient
     assert (low, high) == pytest.approx(np.quantile(found, (0.025, 0.975)), abs=0.015)
 
 
-def test_one_class_has_no_auc():
-    score, one = np.array([0.2, 0.9]), np.array([True, True])
-    assert auc_interval(score, one, ["a", "b"]) == (None, None, None)
-    assert auc_interval(score, ~one, ["a", "b"]) == (None, None, None)
-    assert balanced_accuracy(score, one) is None
-
-
 def test_the_calibration_error_is_the_judges_own(scored):
-    import torch
-
     score, positive, _ = scored
     proba = torch.from_numpy(np.stack([1 - score, score], axis=1))
     wanted = of_the_judges(proba, torch.from_numpy(positive.astype(np.int64)))
