@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cfbench.errors import UndefinedError
@@ -18,18 +18,24 @@ from cfbench_sentinels.wanted import wants_positive
 
 #: Times that a flip is sought, pulled back towards x, and begun anew from its own tangent plane.
 ROUNDS = 8
-#: Halvings of the way between x and a flip.
-HALVINGS = 8
+#: A line rests after so many rounds in a row that brought its flip nearer by less than this share.
+IDLE, GAIN = 2, 1e-3
+#: Places that are tried on the way between x and a flip.
+PULLS = 4
 #: Furthest that a pixel moves in one step of a search: beyond it a tangent says little.
 REACH = 0.1
 #: Share by which a step aims beyond the margin, as the decision bends away from its tangent.
 OVERSHOOT = 0.02
+#: Rise of the score that a step aims at, at least: a smaller one is lost in the last digits of the pixels.
+LEAST_RISE = 1e-3
 
 #: Slope below which a score is flat; it must not divide by 0.
 FLAT = 1e-12
 
-#: Images to a number that is to rise above 0, differentiable.
-Score = Callable[[Images], Values]
+#: Positions of images among those that were asked about.
+Rows = Int[Tensor, " b"]
+#: Images, and the rows that they are of, to a number that is to rise above 0, differentiable.
+Score = Callable[[Images, Rows], Values]
 
 
 class Adversarial(Silent):
@@ -58,8 +64,8 @@ class Adversarial(Silent):
         network, x = models.classifier.network, images_of(batch).to(context.device)
         side = torch.where(wants_positive(targets, self.task), 1.0, -1.0).to(x)
 
-        def score(x: Images) -> Values:
-            return side * log_odds(network(x), self.task) - self.params.margin
+        def score(near: Images, rows: Rows) -> Values:
+            return side[rows] * log_odds(network(near), self.task) - self.params.margin
 
         x_cf, flipped = smallest_flip(score, x, self.params)
         failed = f"the classifier's decision did not flip within {ROUNDS} searches of {self.params.steps} steps"
@@ -68,16 +74,25 @@ class Adversarial(Silent):
 
 def smallest_flip(score: Score, x: Images, params: AdversarialParams) -> tuple[Images, Bool[Tensor, " b"]]:
     """Return images in [0, 1] near x with score >= 0, and where they were found; elsewhere x itself."""
-    best, size = x, torch.full((len(x),), torch.inf).to(x)
-    start, share = x, torch.ones(len(x)).to(x)
-    for _ in range(ROUNDS):
-        found = _pulled(score, x, _searched(score, start, params))
-        nearer = (score_of(score, found) >= 0) & (distance(found - x, params) < size)
-        size = distance(found - x, params).where(nearer, size)
-        best = torch.where(_wide(nearer, x), found, best)
+    every = torch.arange(len(x), device=x.device)
+    at_x = score_of(score, x, every)
+    best, size = x.clone(), torch.where(at_x >= 0, 0.0, torch.inf)
+    share, idle = torch.ones_like(size), torch.zeros_like(every)
+    live = every[at_x < 0]
+    for done in range(ROUNDS):
+        if not len(live):
+            break
+        start = best[live]
+        if done:
+            start = start + _wide(share[live], start) * (_projected(score, x[live], start, live, params) - start)
+        found, flips = _pulled(score, x[live], at_x[live], _searched(score, start, live, params), live)
+        before, change = size[live], distance(found - x[live], params)
+        nearer = flips & (change < before)
+        best[live[nearer]], size[live[nearer]] = found[nearer], change[nearer]
         # A decision that bends leads past the nearest point: half the way then.
-        share = torch.where(nearer, share, share / 2)
-        start = best + _wide(share, x) * (_projected(score, x, best, params) - best)
+        share[live[~nearer]] /= 2
+        idle[live] = torch.where(size[live] > (1 - GAIN) * before, idle[live] + 1, 0)
+        live = live[idle[live] < IDLE]
     return best, size.isfinite()
 
 
@@ -88,48 +103,63 @@ def distance(change: Images, params: AdversarialParams) -> Values:
 
 
 @torch.no_grad()
-def score_of(score: Score, x: Images) -> Values:
+def score_of(score: Score, x: Images, rows: Rows) -> Values:
     """Return the score without a gradient."""
-    return score(x)
+    return score(x, rows)
 
 
-def _searched(score: Score, x: Images, params: AdversarialParams) -> Images:
-    """Step towards the tangent plane of score 0 until it is crossed; lines that have crossed rest."""
+def _searched(score: Score, x: Images, rows: Rows, params: AdversarialParams) -> Images:
+    """Step towards the tangent plane of score 0 until it is crossed; a line that has crossed rests."""
+    x, live = x.clone(), torch.arange(len(x), device=x.device)
     for _ in range(params.steps):
-        value, gradient = _tangent(score, x)
-        if (value >= 0).all():
+        value, gradient = _tangent(score, x[live], rows[live])
+        behind = value < 0
+        live = live[behind]
+        if not len(live):
             break
-        step = (1 + OVERSHOOT) * _crossing(-value.clamp(max=0), _inside(gradient, x), params)
-        furthest = step.flatten(1).abs().amax(dim=1).clamp(min=REACH)
-        x = (x + _wide(REACH / furthest, x) * step).clamp(0, 1)
+        x[live] = _stepped(x[live], value[behind], gradient[behind], params)
     return x
 
 
-@torch.no_grad()
-def _pulled(score: Score, x: Images, found: Images) -> Images:
-    """Return the point between x and a flip that is nearest to x and still flips, by halving."""
-    low, high = torch.zeros(len(x)).to(x), torch.ones(len(x)).to(x)
-    high = torch.where(score(x) >= 0, 0.0, high)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        flips = score(x + _wide(middle, x) * (found - x)) >= 0
-        low, high = torch.where(flips, low, middle), torch.where(flips, middle, high)
-    return x + _wide(high, x) * (found - x)
+def _stepped(x: Images, value: Values, gradient: Images, params: AdversarialParams) -> Images:
+    """Return images one step nearer to the tangent plane of score 0, or just beyond it."""
+    rise = (-(1 + OVERSHOOT) * value).clamp(min=LEAST_RISE)
+    step = _crossing(rise, _inside(gradient, x), params)
+    furthest = step.flatten(1).abs().amax(dim=1).clamp(min=REACH)
+    return (x + _wide(REACH / furthest, x) * step).clamp(0, 1)
 
 
-def _projected(score: Score, x: Images, found: Images, params: AdversarialParams) -> Images:
+def _pulled(score: Score, x: Images, at_x: Values, found: Images, rows: Rows) -> tuple[Images, Bool[Tensor, " b"]]:
+    """Return the point between x and a flip that is nearest to x and still flips, and whether there is any.
+
+    The Illinois method: a straight line through the scores at both ends says where to look, and an end that stays
+    counts half.
+    """
+    low, high = torch.zeros_like(at_x), torch.ones_like(at_x)
+    at_low, at_high = at_x, score_of(score, found, rows)
+    flips = at_high >= 0
+    for _ in range(PULLS):
+        share = low + (high - low) * (at_low / (at_low - at_high)).where(flips, 1)
+        at_share = score_of(score, x + _wide(share, x) * (found - x), rows)
+        beyond = at_share >= 0
+        low, at_low = torch.where(beyond, low, share), torch.where(beyond, at_low / 2, at_share)
+        high, at_high = torch.where(beyond, share, high), torch.where(beyond, at_share, at_high / 2)
+    return x + _wide(high, x) * (found - x), flips
+
+
+def _projected(score: Score, x: Images, found: Images, rows: Rows, params: AdversarialParams) -> Images:
     """Return the point of the tangent plane at a flip that is nearest to x, in [0, 1]."""
-    value, gradient = _tangent(score, found)
+    value, gradient = _tangent(score, found, rows)
     gradient = _inside(gradient, found)
     at_x = value + (gradient * (x - found)).flatten(1).sum(dim=1)
     return (x + _crossing(-at_x.clamp(max=0), gradient, params)).clamp(0, 1)
 
 
-def _tangent(score: Score, x: Images) -> tuple[Values, Images]:
+def _tangent(score: Score, x: Images, rows: Rows) -> tuple[Values, Images]:
     """Return the score and its gradient."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        value = score(x)
+        value = score(x, rows)
         (gradient,) = torch.autograd.grad(value.sum(), x)
     return value.detach(), gradient
 

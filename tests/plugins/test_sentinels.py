@@ -347,7 +347,7 @@ def test_later_searches_find_the_nearest_point_of_a_bent_decision(tmp_path):
     """The decision is an ellipse, whose tangent step from x leads past its nearest point."""
     slopes = torch.tensor([1.0, 4.0])
 
-    def score(x):
+    def score(x, rows):
         return 0.04 - (slopes * (x.flatten(1)[:, :2] - 0.5).square()).sum(dim=1)
 
     x = torch.tensor([0.1, 0.3, 0.9, 0.2])
@@ -358,6 +358,43 @@ def test_later_searches_find_the_nearest_point_of_a_bent_decision(tmp_path):
     assert flipped.all()
     assert_close(found.flatten()[2:], x[2:])
     assert (found.flatten() - x).norm().item() == pytest.approx(least, rel=5e-3)
+
+
+def test_a_decision_nearer_than_a_pixel_can_be_told_is_not_sought_for_ever():
+    """Rises of 1e-9 are lost in pixels of 0.5: a step that aims at no more would be made again and again."""
+    asked = []
+
+    def score(x, rows):
+        asked.append(len(rows))
+        return (x.flatten(1) - 0.5).sum(dim=1) - 1e-9
+
+    x = torch.full((4, 1, 3, 3), 0.5)
+    found, flipped = smallest_flip(score, x, AdversarialParams())
+    assert flipped.all()
+    assert (found - x).abs().max() < 1e-3
+    assert len(asked) <= 64, "in each of eight rounds two steps, five places on the way, one projection"
+
+
+def test_every_line_is_sought_as_if_it_were_alone():
+    """Lines that have been found are left out of the batch; the others must keep their own images and scores."""
+    normal = torch.linspace(-1, 1, 5 * 36).reshape(5, 36)
+    offset = torch.tensor([2.0, -0.1, 0.4, 3.0, 0.02])
+
+    def score_from(first):
+        def score(x, rows):
+            at = rows + first
+            return (normal[at] * x.flatten(1)).sum(dim=1).tanh() - normal[at].relu().sum(dim=1).tanh() + offset[at] / 9
+
+        return score
+
+    x = images(5, 1, 6, 6)
+    found, flipped = smallest_flip(score_from(0), x, AdversarialParams())
+    for i in range(5):
+        alone, ok = smallest_flip(score_from(i), x[i : i + 1], AdversarialParams())
+        assert ok[0] == flipped[i]
+        assert_close(alone[0], found[i])
+    assert flipped.any()
+    assert not flipped.all()
 
 
 def test_what_an_adversary_needs_is_said(tmp_path):
