@@ -1,23 +1,24 @@
 """Running a plan: ready steps become jobs, their events are followed, finished numbers become records."""
 
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Protocol
 
 from cfbench.errors import CorruptArtifactError
-from cfbench.execute.estimate import typical
-from cfbench.execute.events import Tail
 from cfbench.execute.folder import RunFolder
+from cfbench.execute.opened import OpenJob, open_job
 from cfbench.execute.records import Findings, record_of
 from cfbench.execute.schedule import Schedule
-from cfbench.jobs import Executor, Job
+from cfbench.jobs import Executor
 from cfbench.plan import Measurement, Plan, Step, ranks_without
 from cfbench.records import Record
 from cfbench.store import Store
 
 _POLL = 0.05
+#: Seconds between two writings of the records, which are written whole: after each of a thousand it took half a core.
+_WRITE = 2.0
 
 
 class Display(Protocol):
@@ -50,17 +51,6 @@ class Outcome:
 
 
 @dataclass
-class _Open:
-    """A job under way."""
-
-    job: Job
-    steps: Mapping[str, Step]
-    tail: Tail
-    left: set[str]
-    current: str = ""
-
-
-@dataclass
 class Runner:
     """Runs one plan in one folder."""
 
@@ -82,8 +72,10 @@ class Runner:
     kept: tuple[Record, ...] = ()
     records: dict[int, Record] = field(default_factory=dict)
     computed: int = 0
-    _open: list[_Open] = field(default_factory=list)
+    _open: list[OpenJob] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
+    _unwritten: bool = False
+    _written: float = -inf
 
     def run(self) -> Outcome:
         """Run until nothing is left that can be done."""
@@ -97,6 +89,7 @@ class Runner:
             self._compare_what_is_left()
         finally:
             self.executor.close()
+            self._write_records(now=True)
         return Outcome(self._all(), self.computed, reused)
 
     def _drain(self) -> None:
@@ -105,6 +98,7 @@ class Runner:
             self.display.needed(left)
             self._submit()
             while not self._follow():  # asking 20 times a second what is left to do would take a fifth of a core
+                self._write_records()
                 time.sleep(_POLL)
             self._note_records()
             left = self.schedule.needed()
@@ -125,36 +119,13 @@ class Runner:
         for steps in groups.values():
             self._open.append(self._job(steps))
 
-    def _job(self, steps: Sequence[Step]) -> _Open:
-        name = f"{steps[0].kind}-{uuid.uuid4().hex[:12]}"
-        base = self.folder.jobs / name
-        threads = max(step.threads for step in steps)
-        job = Job(
-            name=name,
-            file=base.with_suffix(".json"),
-            events=base.with_suffix(".events"),
-            log=base.with_suffix(".log"),
-            threads=threads,
-            loads=self.loads,
-            expected=sum(map(typical, steps)),
-        )
-        content = {
-            "store": str(self.store.root),
-            "events": str(job.events),
-            "log": str(job.log),
-            "threads": threads,
-            "device": self.device,
-            "disabled": self.disabled,
-            "steps": [
-                {"kind": s.kind, "key": s.key, "inputs": dict(s.inputs), "payload": dict(s.payload)} for s in steps
-            ],
-        }
-        self.folder.write_job(job.file, content)
+    def _job(self, steps: Sequence[Step]) -> OpenJob:
+        machine = {"store": str(self.store.root), "device": self.device, "disabled": self.disabled}
+        opened = open_job(steps, self.folder, machine, self.loads)
         for step in steps:
             self.schedule.start(step.key)
-        self.executor.submit(job)
-        by_key = {step.key: step for step in steps}
-        return _Open(job, by_key, Tail(job.events), set(by_key))
+        self.executor.submit(opened.job)
+        return opened
 
     def _follow(self) -> bool:
         """Take what workers tell, and return whether a step or a worker has come to an end."""
@@ -171,7 +142,7 @@ class Runner:
             settled |= ended
         return settled
 
-    def _take(self, opened: _Open, event: Mapping[str, Any]) -> bool:
+    def _take(self, opened: OpenJob, event: Mapping[str, Any]) -> bool:
         """Take one event, and return whether it ends its step."""
         step = opened.steps[event["step"]]
         if event["event"] == "started":
@@ -199,7 +170,7 @@ class Runner:
             self.schedule.fail(step.key, event["reason"])
             self.display.ended(step, event["reason"])
 
-    def _close(self, opened: _Open) -> None:
+    def _close(self, opened: OpenJob) -> None:
         """A worker that died loses the step it was at; the steps it had not begun are ready again."""
         self._open.remove(opened)
         reason = self.executor.how_ended(opened.job)
@@ -233,10 +204,15 @@ class Runner:
                 except CorruptArtifactError:
                     self.schedule.lose(str(key))
         self._check_pictures()
-        if fresh:
+        self._unwritten |= bool(fresh)
+        for record in fresh:
+            self.on_record(record)
+
+    def _write_records(self, *, now: bool = False) -> None:
+        """Write all records if there are new ones, unless the last writing was just now."""
+        if self._unwritten and (now or time.monotonic() - self._written > _WRITE):
             self.folder.write_records(self._all())
-            for record in fresh:
-                self.on_record(record)
+            self._unwritten, self._written = False, time.monotonic()
 
     def _check_pictures(self) -> None:
         """Read each finished picture once: a damaged one is made again while there is somebody to make it."""

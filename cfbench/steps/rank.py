@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 
 from cfbench.statistics import Difference, tiers_of_differences
-from cfbench.steps.compare import difference_of_rows, interval_of_row
+from cfbench.steps.compare import differences_of_rows, interval_of_row
 from cfbench.steps.work import Work
 
 #: Counterfactuals of methods that the judges believe less often than this are not compared by how little they change.
 VALIDITY_FLOOR = 0.5
 ALPHA = 0.05
 SENTINEL = "a sentinel: shown, never ranked"
-
-Pairs = dict[tuple[int, int], Difference]
 
 
 def rank(work: Work) -> None:
@@ -25,7 +23,8 @@ def rank(work: Work) -> None:
     results = [_results(work, i, "row") for i in range(len(rows))]
     whole = {i for i, found in enumerate(results) if len(found) == len(rows[i]["seeds"]) and _measured(found)}
     values = {i: float(np.mean([result["value"] for result in results[i]])) for i in sorted(whole)}
-    pairs: Pairs = {(a, b): pair for a, b in combinations(values, 2) if (pair := _pair(work, a, b)) is not None}
+    compared = {(a, b): roles for a, b in combinations(values, 2) if (roles := _roles(work, a, b))}
+    pairs = differences_of_rows(work, compared, _draws(len(rows)))
     reasons = {i: reason for i in range(len(rows)) if (reason := _why_not(work, i, results[i], values))}
     ranked = sorted((i for i in values if i not in reasons), key=lambda i: (-sign * values[i], rows[i]["name"]))
     better = {
@@ -77,14 +76,11 @@ def _below_floor(work: Work, row: int) -> str:
     return ""
 
 
-def _pair(work: Work, a: int, b: int) -> Difference | None:
-    """Return the difference of two rows, or nothing if they cannot be compared."""
+def _roles(work: Work, a: int, b: int) -> tuple[list[str], list[str]] | None:
+    """Return the roles of two rows' results under the seeds that both have, or nothing if there is none."""
     rows = work.payload["rows"]
     seeds = [seed for seed in rows[a]["seeds"] if seed in rows[b]["seeds"]]
-    if not seeds:
-        return None
-    first, second = ([f"row:{row}:{seed}" for seed in seeds] for row in (a, b))
-    return difference_of_rows(work, first, second, _draws(len(rows)))
+    return ([f"row:{a}:{seed}" for seed in seeds], [f"row:{b}:{seed}" for seed in seeds]) if seeds else None
 
 
 def _draws(rows: int) -> int:
