@@ -39,12 +39,18 @@ def area_under_course(
 ) -> Float[Tensor, "b k"]:
     """Return the area under each class's probability while pixels of `end` replace those of `start`, first place first.
 
-    The trapezoidal rule over `steps + 1` composites, the first being `start` and the last `end`; in [0, 1].
+    The trapezoidal rule over `steps + 1` composites, the first being `start` and the last `end`; in [0, 1]. A composite
+    that is the one before it, as after the last changed pixel, is not classified again.
     """
-    course = []
-    for i in range(steps + 1):
+    last, course = start, [classify(start).proba.double()]
+    for i in range(1, steps + 1):
         composite = torch.where(place < i / steps, end, start)
-        course.append(classify(composite).proba.double())
+        new = (composite != last).flatten(1).any(dim=1)
+        proba = course[-1].clone()
+        if new.any():
+            proba[new] = classify(composite[new]).proba.double()
+        course.append(proba)
+        last = composite
     return torch.trapezoid(torch.stack(course), dx=1 / steps, dim=0)
 
 

@@ -72,6 +72,24 @@ def test_the_course_of_a_linear_classifier_is_a_straight_line():
     assert torch.allclose(area, torch.full((N, 2), 0.5, dtype=torch.float64))
 
 
+def test_only_composites_that_differ_are_classified():
+    """Of three images, one does not change, one changes in its first quarter of places, and one everywhere."""
+    asked = 0
+
+    def classify(x):
+        nonlocal asked
+        asked += len(x)
+        return mean_of_pixels(x)
+
+    x = torch.zeros(3, 1, SIDE, SIDE)
+    place = (torch.arange(SIDE * SIDE) / SIDE**2).reshape(1, 1, SIDE, SIDE).expand(3, -1, -1, -1)
+    end = (place < torch.tensor([0.0, 0.25, 1.0]).reshape(3, 1, 1, 1)).float()
+    area = area_under_course(classify, x, end, place, 16)
+    assert asked == 3 + 0 + 4 + 16
+    rise = torch.tensor([0.0, 0.25 * 0.25 / 2 + 0.75 * 0.25, 0.5], dtype=torch.float64)
+    assert torch.allclose(area, torch.stack([1 - rise, rise], 1))
+
+
 @pytest.mark.parametrize("steps", [4, 50])
 def test_cout_of_a_change_of_half_the_pixels(context, steps):
     """Half of the pixels go from 0 to 1, first of all: belief rises to 1/2 along the first half of the way, and stays.

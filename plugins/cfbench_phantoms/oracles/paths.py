@@ -19,12 +19,12 @@ def best_path(score: Picture, among: NDArray[np.intp]) -> tuple[Profile, float]:
     field = field / scale
     n, m = field.shape
     best, came = field[:, 0].copy(), np.zeros((m, n), np.intp)
+    here, moves = np.arange(n), np.full((3, n), -np.inf)  # from the row above, from this one, from the one below
     for j in range(1, m):
-        padded = np.pad(best, 1, constant_values=-np.inf)
-        moves = np.stack([padded[:-2] - 0.1, padded[1:-1], padded[2:] - 0.1])
+        moves[0, 1:], moves[1], moves[2, :-1] = best[:-1] - 0.1, best, best[1:] - 0.1
         step = np.argmax(moves, 0)
-        came[j] = np.arange(n) + step - 1
-        best = moves[step, np.arange(n)] + field[:, j]
+        came[j] = here + step - 1
+        best = moves[step, here] + field[:, j]
     rows = np.empty(m, np.intp)
     rows[-1] = int(np.argmax(best))
     for j in range(m - 1, 0, -1):
