@@ -116,9 +116,11 @@ def newest(runs: Path) -> Sequence[Path]:
 
 def _print(runs: Sequence[Path]) -> None:
     from cfbench.cli.console import make_console
-    from cfbench.cli.tables import print_tables
-    from cfbench.leaderboard.ranks import read_ranks
-    from cfbench.records import read_records
+    from cfbench.cli.tables import print_classifiers, print_tables
+    from cfbench.leaderboard.classifiers import classifiers_of
+    from cfbench.leaderboard.runs import read_runs
 
-    for run in runs:
-        print_tables(read_records(run / "records.jsonl"), read_ranks(run), make_console())
+    console = make_console()
+    for run in read_runs(runs, pictures=False):
+        print_tables(run.records, run.ranks, console)
+        print_classifiers(classifiers_of(run.about), console)

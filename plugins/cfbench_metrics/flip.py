@@ -37,7 +37,8 @@ def flip_rate(view: View) -> Values:
     Means little below ten lines.
 
     Traps: adversarial noise flips the classifier that it was made for, so the judges must not be the method's guide;
-    a judge that shares its training with the guide follows it.
+    a judge that shares its training with the guide follows it; an average image of the target's class, which is
+    nobody's, can flip more judges than the exact counterfactual of a mild case (`docs/metric-validity.md`).
     """
     return share_of_votes(view, judges_of(view))
 

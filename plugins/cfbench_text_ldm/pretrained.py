@@ -61,6 +61,6 @@ def _check_digest(wanted: Wanted, folder: Path) -> None:
     if found != wanted.sha256:
         said = f"not {wanted.sha256}" if wanted.sha256 else "and the suite does not say so"
         raise SuiteError(
-            f"text-ldm: the digest of {folder} is {found}, {said}: set {wanted.fields[2]} to it if these are the "
+            f"text-ldm: the digest of {folder} is {found}, {said}: set {wanted.digest} to it if these are the "
             "weights that are meant (results of other weights are kept apart by it)"
         )

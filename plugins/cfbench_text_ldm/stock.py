@@ -38,8 +38,12 @@ OWN_TOKENS = tuple(f"{TOKENS}/{name}" for name in TOKEN_FILES)
 class Wanted:
     """Weights that the parameters name."""
 
-    #: The parameters' fields that name them, pin their commit, and give a folder's digest.
-    fields: tuple[str, str, str]
+    #: Parameter that names them.
+    name: str
+    #: Parameter that pins their commit on the hub.
+    pin: str
+    #: Parameter that gives the digest of their folder.
+    digest: str
     #: Folder, or name on the hub.
     where: str
     revision: str
@@ -59,24 +63,28 @@ def pipeline(params: "TextLdmParams") -> Wanted:
     """Return the pipeline that `weights` names; with its text encoder unless another one is named."""
     own = not params.text_encoder
     return Wanted(
-        ("weights", "revision", "weights_sha256"),
-        params.weights,
-        params.revision,
-        params.weights_sha256,
-        (*PIPELINE, *(OWN_TEXT if own else ())),
-        OWN_TOKENS if own else (),
+        name="weights",
+        pin="revision",
+        digest="weights_sha256",
+        where=params.weights,
+        revision=params.revision,
+        sha256=params.weights_sha256,
+        needed=(*PIPELINE, *(OWN_TEXT if own else ())),
+        maybe=OWN_TOKENS if own else (),
     )
 
 
 def reader(params: "TextLdmParams") -> Wanted:
     """Return the BERT that `text_encoder` names."""
     return Wanted(
-        ("text_encoder", "text_revision", "text_sha256"),
-        params.text_encoder,
-        params.text_revision,
-        params.text_sha256,
-        READER,
-        TOKEN_FILES,
+        name="text_encoder",
+        pin="text_revision",
+        digest="text_sha256",
+        where=params.text_encoder,
+        revision=params.text_revision,
+        sha256=params.text_sha256,
+        needed=READER,
+        maybe=TOKEN_FILES,
     )
 
 
@@ -91,13 +99,12 @@ def located(wanted: Wanted, *, download: bool) -> Path:
     if wanted.folder:
         require_files("text-ldm", wanted.folder, wanted.needed)
         return wanted.folder
-    name, pin, _ = wanted.fields
     if wanted.where.count("/") != 1 or wanted.where.startswith((".", "/", "~")):
         raise DataError(
-            f"text-ldm: {name}: there is no folder {wanted.where}; expected one with {', '.join(wanted.needed)}"
+            f"text-ldm: {wanted.name}: there is no folder {wanted.where}; expected one with {', '.join(wanted.needed)}"
         )
     if not wanted.revision:
-        raise SuiteError(f"text-ldm: {name} is {wanted.where} on the hub: {pin} must pin its commit")
+        raise SuiteError(f"text-ldm: {wanted.name} is {wanted.where} on the hub: {wanted.pin} must pin its commit")
     return snapshot(
         Published("text-ldm", wanted.where, wanted.revision, wanted.needed, wanted.maybe), download=download
     )

@@ -162,6 +162,7 @@ def test_the_leaderboard_is_made_from_records_alone(finished, tmp_path):
     done = cfbench("leaderboard", "build", run_folder(where), "--out", tmp_path / "site", "--print", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Counterfactuals" in done.stdout
+    assert "What the judges are worth" in done.stdout
     assert (tmp_path / "site" / "index.html").is_file()
 
 
