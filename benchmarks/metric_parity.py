@@ -102,7 +102,7 @@ def of_grades() -> Iterator[Row]:
     predicted, score = grade + rng.normal(0, 1.2, N), np.round(grade - 1.5 + rng.normal(0, 1.5, N))
     whole, sick = np.clip(np.sign(predicted) * np.floor(np.abs(predicted) + 0.5), 0, 3), grade >= 2
     told = Prediction(score=torch.tensor(score), grade=torch.tensor(predicted))
-    asked = {"grade": torch.tensor(grade), "predicted": told}
+    asked: dict[str, Any] = {"grade": torch.tensor(grade), "predicted": told}
     for name, expected in {
         "auc": sklearn.roc_auc_score(sick, score),
         "auc-hard": sklearn.balanced_accuracy_score(sick, score > 0),
@@ -143,7 +143,7 @@ def of_judges() -> Iterator[Row]:
     proba, target = rng.dirichlet(np.ones(4), N), np.tile([0.0, 1, 2, 3], N // 4)
     seen = target + rng.normal(size=N)
     panel = {"judge": Judged(torch.tensor(proba), torch.tensor(made), torch.tensor(seen))}
-    asked = {"target": torch.tensor(target), "judged_out": panel}
+    asked: dict[str, Any] = {"target": torch.tensor(target), "judged_out": panel}
     sick = proba[:, 2:].sum(axis=1)
     votes = np.where(target >= 2, sick > 0.5, sick < 0.5).astype(float)
     yield "flip", "NumPy", scored("flip", name="counterfactual", **asked), votes
@@ -153,7 +153,7 @@ def of_judges() -> Iterator[Row]:
     yield "monotonicity", "SciPy", sweep, np.array([np.mean(each)])
 
     reference = Reference({"judge": torch.tensor(real)})
-    images = {"name": "reconstruction", "x_out": torch.zeros(N, 1, 1, 1), "judged_out": panel}
+    images: dict[str, Any] = {"name": "reconstruction", "x_out": torch.zeros(N, 1, 1, 1), "judged_out": panel}
     yield "fd-judge", "NumPy, SciPy", computed("fd-judge", reference, **images), np.array([frechet(made, real)])
     yield "kid-judge", "scikit-learn", computed("kid-judge", reference, **images), np.array([kernel(made, real)])
 
