@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -200,10 +201,19 @@ def _kill_worker_training_the_judge(where: Path) -> bool:
     for _ in range(1200):
         for events in where.glob("runs/tiny/*/jobs/fit_judge-*.events"):
             if '"progress"' in events.read_text():
-                found = subprocess.run(["pgrep", "-f", "forkserver"], capture_output=True, text=True, check=False)
-                return _kill_holder(events, [int(pid) for pid in found.stdout.split()])
+                return _kill_holder(events, _forked())
         time.sleep(0.1)
     return False
+
+
+def _forked() -> list[int]:
+    """Return the processes that came out of a fork server."""
+    found = []
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it may have ended by now
+            if b"forkserver" in command.read_bytes():
+                found.append(int(command.parent.name))
+    return found
 
 
 def _kill_holder(events: Path, candidates: list[int]) -> bool:

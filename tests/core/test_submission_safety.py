@@ -189,7 +189,7 @@ def test_overlapping_entries_are_refused(tmp_path):
     data = bytearray(zipped([("costs.json", b"x" * 5000), ("plan.json", b"y" * 5000)]))
     directory = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 1)
     data[directory + 42 : directory + 46] = struct.pack("<I", 0)
-    with pytest.raises(BundleError, match=r"ZIP cannot be read|overlap|more than"):
+    with pytest.raises(BundleError, match="overlaps"):
         unpack(write(tmp_path, bytes(data)))
 
 

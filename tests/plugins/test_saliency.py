@@ -125,8 +125,8 @@ def test_the_score_stays_apart_where_probabilities_round_to_one(tmp_path):
 
 
 def test_a_classifier_without_gradients_predicts_too(tmp_path):
-    class Closed(Fixed):
-        network = last_maps = property()
+    class Closed:
+        fit, save, load = Fixed.fit, Fixed.save, Fixed.load
 
         def __init__(self, network):
             self.judge = Fixed(network).judge
