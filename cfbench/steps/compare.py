@@ -30,7 +30,7 @@ Sets = Literal["bootstrap", "jackknife"]
 
 
 def differences_of_rows(work: Work, pairs: Mapping[Pair, Roles], draws: int) -> dict[Pair, Difference]:
-    """Return how much more each pair's first row has than its second over the same lines; pairs of other lines lack.
+    """Return how much more each pair's first row has than its second, but for pairs whose lines are not the same.
 
     A row is the roles of its results, one per seed, aligned within a pair. Rows of one seed that have scores are
     compared at once: one draw of patients, which costs more than a pair, serves them all.

@@ -48,7 +48,7 @@ def metrics(
 ) -> int:
     """Run metrics (all that are installed, or those named) on sentinels and on the truth, over every phantom.
 
-    All of them take some ten minutes on two cores; what the store has is not made again.
+    All of them take some eleven minutes on two cores; what the store has is not made again.
 
     A validity, realism or localisation metric must not prefer a sentinel to the truth (a tie is no preference). One
     that does is barred: its numbers are shown in every table, and not ranked. The verdicts are kept on this machine.

@@ -193,6 +193,14 @@ def test_overlapping_entries_are_refused(tmp_path):
         unpack(write(tmp_path, bytes(data)))
 
 
+def test_entries_end_where_the_file_ends(tmp_path):
+    data = bytearray(zipped(PLAIN))
+    at = data.rindex(b"PK\x01\x02")
+    data[at + 20 : at + 28] = struct.pack("<II", 2**20, 2**20)
+    with pytest.raises(BundleError, match="beyond the end"):
+        unpack(write(tmp_path, bytes(data)))
+
+
 def test_claimed_sizes_are_bounded_before_anything_is_read(tmp_path):
     data = bytearray(zipped(PLAIN))
     at = data.index(b"PK\x01\x02")
